@@ -1,0 +1,46 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "streamhost",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "StreamHost", targets: ["StreamHost"]),
+        .executable(name: "streamhost", targets: ["streamhost"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLua54", providers: [.apt(["liblua5.4-dev"])]),
+        .target(name: "CMessage"),
+        .target(
+            name: "CLuaShim",
+            dependencies: ["CLua54", "CMessage"],
+            linkerSettings: [.linkedLibrary(":liblua5.4.a"), .linkedLibrary("m"), .linkedLibrary("dl")]
+        ),
+        .target(name: "LuaVM", dependencies: ["CLuaShim"]),
+        .target(
+            name: "StreamCore",
+            dependencies: [
+                "CMessage",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
+        ),
+        .target(
+            name: "StreamRuntime",
+            dependencies: ["LuaVM", "StreamCore", .product(name: "DequeModule", package: "swift-collections")]
+        ),
+        .target(name: "StreamIO", dependencies: ["StreamCore", "CMessage"]),
+        .target(
+            name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"], resources: [.embedInCode("stream.lua")]
+        ),
+        .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
+        .executableTarget(
+            name: "streamhost",
+            dependencies: ["StreamHost", .product(name: "ArgumentParser", package: "swift-argument-parser")]
+        ),
+    ]
+)

@@ -1,0 +1,248 @@
+/* The loop of a stage: takes the values of the batch in hand one by one, calls the script's function, writes what
+ * comes of it to the batch to send. It runs as a task's function, so the script's function may wait, be preempted and
+ * be stopped anywhere; when a batch is used up or full it yields to the host, which refills and continues it.
+ *
+ * Stack of the driver's function: 1 the script's function, 2 the message handler, 3 emit (flat_map), the state (scan,
+ * reduce) or the table (collect). */
+#include "internal.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { FUNCTION = 1, HANDLER = 2, EXTRA = 3 };
+enum {
+    STEP_NEXT,    /* take the next value */
+    STEP_CALLED,  /* the function has returned: its results are on top */
+    STEP_SEND,    /* a result on top waits for room in the output */
+    STEP_FORWARD, /* the value in hand waits for room in the output */
+    STEP_JUDGED   /* the host has decided what follows a failure */
+};
+enum { BATCH_BYTES = 256 * 1024 };
+
+static int drive(lua_State *L, int status, lua_KContext context);
+
+/* Yields to the host with a request; goes on in `drive` at `step`. [-0, +0, e] */
+static int ask(lua_State *L, shim_driver *d, int want, int step) {
+    d->want = want;
+    d->step = step;
+    vm_of(L)->op = SHIM_OP_WAIT;
+    return lua_yieldk(L, 0, (lua_KContext)(uintptr_t)d, drive);
+}
+
+static inline bool has_room(const shim_driver *d) { return d->count < d->grant && d->out.used < BATCH_BYTES; }
+
+/* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, -] */
+static int emit_value(lua_State *L, int index, shim_driver *d) {
+    if (shim_encode(L, index, &d->out, &d->problem) != 0)
+        return -1;
+    d->count++;
+    d->emitted++;
+    return 0;
+}
+
+/* Appends the message in hand as it came. [-0, +0, -] */
+static int forward(lua_State *L, shim_driver *d) {
+    const msg_header *message = d->message;
+    if (!shim_buffer_append(&d->out, message, message->size))
+        return -1;
+    if (message->flags & MSG_HAS_OBJECTS)
+        shim_message_retain(message, vm_of(L)->host->retain);
+    d->count++;
+    d->emitted++;
+    return 0;
+}
+
+/* The results of the function for the value in hand. [-0, +0, m] */
+static int settle(lua_State *L, shim_driver *d) {
+    switch (d->stage) {
+    case SHIM_STAGE_MAP:
+        if (lua_isnil(L, -1)) {
+            d->filtered++;
+            return STEP_NEXT;
+        }
+        return STEP_SEND;
+    case SHIM_STAGE_FILTER:
+        if (!lua_toboolean(L, -1)) {
+            d->filtered++;
+            return STEP_NEXT;
+        }
+        return STEP_FORWARD;
+    case SHIM_STAGE_EACH:
+        return STEP_FORWARD;
+    case SHIM_STAGE_SCAN:
+        lua_pushvalue(L, -1);
+        lua_replace(L, EXTRA);
+        return STEP_SEND;
+    case SHIM_STAGE_REDUCE:
+        lua_pushvalue(L, -1);
+        lua_replace(L, EXTRA);
+        return STEP_NEXT;
+    default:
+        return STEP_NEXT;
+    }
+}
+
+/* Pushes function and arguments for the message and calls it, protected. Returns the call's status. [-0, +1, m] */
+static int call(lua_State *L, shim_driver *d) {
+    int arguments = 1, results = 1;
+    lua_pushvalue(L, FUNCTION);
+    if (d->stage == SHIM_STAGE_SCAN || d->stage == SHIM_STAGE_REDUCE) {
+        lua_pushvalue(L, EXTRA);
+        arguments = 2;
+    }
+    shim_decode(L, d->message);
+    if (d->stage == SHIM_STAGE_FLAT_MAP) {
+        lua_pushvalue(L, EXTRA);
+        arguments = 2;
+    }
+    d->step = STEP_CALLED;
+    return lua_pcallk(L, arguments, results, HANDLER, (lua_KContext)(uintptr_t)d, drive);
+}
+
+static int drive(lua_State *L, int status, lua_KContext context) {
+    shim_driver *d = (shim_driver *)(uintptr_t)context;
+    int step = d->step;
+    for (;;) {
+        switch (step) {
+        case STEP_NEXT:
+            lua_settop(L, EXTRA);
+            if (d->message != NULL) { /* done with: its bytes may go */
+                d->cursor += d->message->size;
+                d->message = NULL;
+            }
+            if (d->closed)
+                return 0;
+            if (d->cursor == d->end) {
+                if (d->ended)
+                    return 1; /* reduce: the state; collect: the table */
+                return ask(L, d, SHIM_WANT_INPUT, STEP_NEXT);
+            }
+            d->message = (const msg_header *)d->cursor;
+            d->received++;
+            if (d->stage == SHIM_STAGE_COLLECT) {
+                shim_decode(L, d->message);
+                lua_rawseti(L, EXTRA, (lua_Integer)d->received);
+                continue;
+            }
+            status = call(L, d);
+            step = STEP_CALLED;
+            continue;
+        case STEP_CALLED:
+            if (status != LUA_OK && status != LUA_YIELD) {
+                d->failed++;
+                return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED); /* the error is on top */
+            }
+            step = settle(L, d);
+            continue;
+        case STEP_SEND:
+        case STEP_FORWARD:
+            if (d->closed) {
+                step = STEP_NEXT;
+                continue;
+            }
+            if (!has_room(d))
+                return ask(L, d, SHIM_WANT_OUTPUT, step);
+            if (step == STEP_FORWARD) {
+                if (forward(L, d) != 0)
+                    return luaL_error(L, "not enough memory");
+            } else if (emit_value(L, lua_gettop(L), d) != 0) {
+                d->failed++;
+                lua_pushstring(L, d->problem.text);
+                return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED);
+            }
+            if (d->rendezvous)
+                return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
+            step = STEP_NEXT;
+            continue;
+        default: /* STEP_JUDGED: the value is lost, the stage goes on */
+            step = STEP_NEXT;
+            continue;
+        }
+    }
+}
+
+/* The task's function. Upvalue: the driver. [variable, e] */
+static int start(lua_State *L) {
+    shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
+    lua_settop(L, 2); /* function, initial state or nil */
+    lua_pushcfunction(L, shim_message_handler);
+    lua_insert(L, HANDLER); /* function, handler, extra */
+    if (d->stage == SHIM_STAGE_COLLECT) {
+        lua_newtable(L);
+        lua_replace(L, EXTRA);
+    }
+    d->step = STEP_NEXT;
+    return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
+}
+
+static int emit(lua_State *L);
+
+/* The value has been handed over, or nobody wants it. [-0, +1 or 2, e] */
+static int emit_done(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* After room was made. [-0, +2, e] */
+static int emit_again(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    return emit(L);
+}
+
+/* emit(value): true, or nil, "closed" when nobody wants more. Upvalue: the driver. [-1, +1 or 2, e] */
+static int emit(lua_State *L) {
+    shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
+    if (d == NULL)
+        return luaL_error(L, "emit: the stage has ended");
+    lua_settop(L, 1);
+    if (d->closed) {
+        lua_pushnil(L);
+        lua_pushliteral(L, "closed");
+        return 2;
+    }
+    if (!has_room(d) || d->rendezvous) {
+        if (!shim_can_wait(L))
+            return luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "
+                                 "(a sort comparator, a gsub callback)");
+    }
+    if (!has_room(d)) {
+        d->want = SHIM_WANT_OUTPUT;
+        vm_of(L)->op = SHIM_OP_WAIT;
+        return lua_yieldk(L, 0, 0, emit_again);
+    }
+    if (emit_value(L, 1, d) != 0)
+        return luaL_error(L, "%s", d->problem.text);
+    if (d->rendezvous) {
+        d->want = SHIM_WANT_OUTPUT;
+        vm_of(L)->op = SHIM_OP_WAIT;
+        return lua_yieldk(L, 0, 0, emit_done);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* [-1, +1, m] */
+static int push_driver_body(lua_State *L) {
+    lua_pushcclosure(L, start, 1);
+    return 1;
+}
+
+/* [-1, +1, m] */
+static int push_emit_body(lua_State *L) {
+    lua_pushcclosure(L, emit, 1);
+    return 1;
+}
+
+bool shim_push_driver(lua_State *L, shim_driver *driver) {
+    lua_pushcfunction(L, push_driver_body);
+    lua_pushlightuserdata(L, driver);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}
+
+bool shim_push_emit(lua_State *L, shim_driver *driver) {
+    lua_pushcfunction(L, push_emit_body);
+    lua_pushlightuserdata(L, driver);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}

@@ -1,0 +1,236 @@
+/* The C side of LuaVM: everything that may raise inside Lua, and nothing that knows streams.
+ *
+ * Rules that hold in every file of this target:
+ *  - No Swift frame is ever on the stack below a call that can raise: Swift callbacks return a status to the
+ *    trampoline, which raises or yields after they have returned.
+ *  - A function that Swift calls never raises (class "-"): what can raise runs inside lua_pcall.
+ *  - Each function states its stack effect and error class, [-pops, +pushes, class], as the Lua manual does.
+ */
+#ifndef CLUASHIM_H
+#define CLUASHIM_H
+#include <lua5.4/lua.h>
+#include <lua5.4/lauxlib.h>
+#include <lua5.4/lualib.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "CMessage.h"
+
+typedef struct shim_vm shim_vm;
+
+/* ---- Host functions ------------------------------------------------------------------------------------- */
+
+/* A Swift function that Lua calls. Arguments are L's stack. It uses only API calls of class "-" and the
+ * shim's own, and returns the number of results on top of the stack, or one of: */
+typedef int (*shim_callback)(lua_State *L, shim_vm *vm);
+enum {
+    SHIM_RAISE = -1,  /* raise the value on top of the stack */
+    SHIM_WAIT = -2,   /* yield to the host; later `finish` is called in the same way to give the results */
+    SHIM_VALUE = -3,  /* decode the message at shim_set_inbox and return that one value */
+    SHIM_MISUSE = -4  /* raise the string on top with the position of the caller (level 1) in front */
+};
+
+typedef struct shim_method {
+    const char *name; /* NULL ends a list */
+    shim_callback callback;
+} shim_method;
+
+/* What the host gives every state. All may be called on any executor thread. */
+typedef struct shim_host {
+    shim_callback print;       /* stack: one string, the whole line without its end. May wait. */
+    shim_callback warn;        /* stack: one string. */
+    shim_callback find_module; /* stack: module name. Returns 2: source, chunk name; or SHIM_RAISE. */
+    shim_callback finish;      /* ends a SHIM_WAIT */
+    void (*need_library)(lua_State *L); /* loads the embedded library into L; under protection, may raise */
+    double (*now)(shim_vm *vm);      /* monotonic seconds, for os.clock */
+    double (*wall)(shim_vm *vm);     /* seconds since 1970, for os.time and os.date */
+    void (*retain)(void *object);    /* +1 on a shared host object */
+    void (*release)(void *object);   /* -1 */
+} shim_host;
+
+/* ---- A state -------------------------------------------------------------------------------------------- */
+
+enum { /* bits of the control word, the only part of a vm that other threads may touch */
+    SHIM_CONTROL_KILL = 1,    /* stop for good: yield, never to be resumed */
+    SHIM_CONTROL_CANCEL = 2,  /* raise "canceled" at the current line, once */
+    SHIM_CONTROL_MEMORY = 4   /* over the memory limit: collect, and kill when that does not help */
+};
+enum { /* why a resumed coroutine came back */
+    SHIM_OP_NONE = 0, SHIM_OP_WAIT = 1, SHIM_OP_PREEMPT = 2, SHIM_OP_KILL = 3
+};
+
+typedef struct shim_usage { size_t used, peak, limit; } shim_usage;
+
+/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random.
+ * NULL: no memory. */
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed);
+/* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
+void shim_vm_destroy(shim_vm *vm);
+void *shim_vm_owner(shim_vm *vm);
+shim_usage shim_vm_usage(const shim_vm *vm);
+lua_State *shim_vm_main(shim_vm *vm);
+shim_vm *shim_vm_of(lua_State *L);
+uint32_t shim_control_get(shim_vm *vm);
+void shim_control_set(shim_vm *vm, uint32_t bits);
+void shim_control_clear(shim_vm *vm, uint32_t bits);
+/* True once the state was stopped for its memory limit. */
+bool shim_vm_over_memory(const shim_vm *vm);
+
+/* ---- Bytes ---------------------------------------------------------------------------------------------- */
+
+typedef struct shim_buffer { uint8_t *bytes; size_t used, capacity; } shim_buffer; /* malloc'd */
+bool shim_buffer_reserve(shim_buffer *b, size_t more);  /* room for `more` bytes after `used`; false: no memory */
+bool shim_buffer_append(shim_buffer *b, const void *bytes, size_t n);
+void shim_buffer_free(shim_buffer *b);
+
+enum { SHIM_PROBLEM_SIZE = 512 };
+typedef struct shim_problem { char text[SHIM_PROBLEM_SIZE]; } shim_problem; /* a C string: what is wrong */
+
+/* ---- Values and messages (codec.c) ---------------------------------------------------------------------- */
+
+/* Appends the value at `index` as one message. 0, or -1 with `problem` filled ("cannot send value.a: ...") and
+ * `out` unchanged. Metatables are left behind and no metamethod runs. Retains the objects it writes. [-0, +0, -] */
+int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
+/* Pushes the value of one message; objects are retained anew. [-0, +1, m] Only under protection. */
+void shim_decode(lua_State *L, const msg_header *message);
+/* The same, protected: false with an error value pushed instead. [-0, +1, -] */
+bool shim_decode_protected(lua_State *L, const msg_header *message);
+/* Releases the objects of one message that has MSG_HAS_OBJECTS / retains them once more. */
+void shim_message_release(const msg_header *message, void (*release)(void *));
+void shim_message_retain(const msg_header *message, void (*retain)(void *));
+
+/* ---- JSON (json.c) -------------------------------------------------------------------------------------- */
+
+/* Pushes the value of a JSON text (RFC 8259, UTF-8 checked). On failure returns false, pushes nothing and fills
+ * `problem`, "byte 17: expected ...". Depth limit MSG_MAX_DEPTH... [-0, +1/0, m] Only under protection. */
+bool shim_json_decode(lua_State *L, const char *text, size_t length, shim_problem *problem);
+/* Appends the value at `index` as JSON text, keys sorted by bytes. 0, or -1 with `problem`
+ * ("cannot write value.a as JSON: nan ...") and `out` unchanged. [-0, +0, -] */
+int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
+
+/* ---- Shared host objects (object.c) --------------------------------------------------------------------- */
+
+typedef struct shim_type {
+    const char *name;          /* "channel": tostring() and error messages */
+    const char *phrase;        /* "a channel" */
+    bool shared;               /* may cross to another worker */
+    const shim_method *methods;
+    const shim_method *metamethods; /* __len, __call, __close ...; NULL: none */
+} shim_type;
+
+/* Pushes the userdata of `ref` in this state, always the same one for the same ref while it is alive; retains
+ * ref if it makes a new one. [-0, +1, m] */
+void shim_push_object(lua_State *L, const shim_type *type, void *ref);
+/* The same, protected: false and an error value pushed. [-0, +1, -] */
+bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref);
+/* The ref at `index` if it is an object of this type, else NULL. [-0, +0, -] */
+void *shim_test_object(lua_State *L, int index, const shim_type *type);
+/* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
+void *shim_any_object(lua_State *L, int index, const shim_type **type);
+/* How the codec finds the type of a ref that it decodes: set once at start. */
+void shim_set_type_of(const shim_type *(*type_of)(void *ref));
+
+/* ---- Images (image.c) ----------------------------------------------------------------------------------- */
+
+/* Encodes the top `count` stack values, and all that they reach, with the globals the script has set, additions
+ * to library tables, and required modules. 0; or -1 with problem: "captures 'reader', a coroutine, which cannot
+ * leave its worker". Runs no Lua code, raises nothing. [-0, +0, -] */
+int shim_image_encode(lua_State *L, int count, shim_buffer *out, shim_problem *problem);
+/* Rebuilds an image in a fresh state; pushes its roots. false: an error value is pushed. [-0, +count/1, -] */
+bool shim_image_decode(lua_State *L, const uint8_t *bytes, size_t length);
+/* Releases the host objects an image holds. */
+void shim_image_release(const uint8_t *bytes, size_t length, void (*release)(void *));
+
+/* ---- Calls from the host -------------------------------------------------------------------------------- */
+
+/* All [.., -]: they do not raise. Those that return bool push an error value on false. */
+bool shim_push_bytes(lua_State *L, const void *bytes, size_t length);
+bool shim_push_function(lua_State *L, shim_callback callback);
+bool shim_new_table(lua_State *L);
+bool shim_set_field(lua_State *L, int table, const char *name);   /* raw; pops the value */
+int shim_get_field(lua_State *L, int table, const char *name);    /* raw; pushes, returns the type */
+bool shim_next(lua_State *L, int table);                          /* as lua_next, false at the end */
+/* Text only. LUA_OK and the function, or a status and the message. */
+int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name);
+/* lua_pcall for calls that run no script code (loading the embedded library). */
+int shim_pcall(lua_State *L, int arguments, int results);
+void shim_pop(lua_State *L, int count);
+int shim_ref(lua_State *L);          /* registry reference of the popped value; 0 on no memory */
+void shim_unref(lua_State *L, int reference);
+void shim_push_ref(lua_State *L, int reference);
+/* t[index] = the popped value, raw. */
+bool shim_set_index(lua_State *L, int table, lua_Integer index);
+/* The globals table, pushed. */
+void shim_push_globals(lua_State *L);
+/* Records the table on top, which it leaves there, as module `name` of the embedded library, with its functions: images
+ * name them instead of copying them. Also makes it what require(name) returns. */
+bool shim_record_library(lua_State *L, const char *name);
+/* Marks the table on top as an array (stream.array). */
+void shim_mark_array(lua_State *L);
+/* shim_json_decode, protected: 0 and the value pushed; 1: `problem`; -1: an error value pushed. */
+int shim_json_decode_protected(lua_State *L, const char *text, size_t length, shim_problem *problem);
+/* A string for a person, no metamethod run: strings as they are, others with their type; a table's fields in
+ * short. Appends to `out`. [-0, +0, -] */
+void shim_describe(lua_State *L, int index, size_t limit, shim_buffer *out);
+/* Tasks: a host coroutine. New one anchored in the registry; its reference in *reference. NULL: no memory. */
+lua_State *shim_task_new(shim_vm *vm, int *reference);
+/* Resumes with `arguments` values on co's stack. Returns LUA_OK, LUA_YIELD or an error status; *op tells why it
+ * came back. After LUA_OK *results values are on co's stack. */
+int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *results);
+void shim_task_free(shim_vm *vm, int reference);
+/* True if a wait can reach the host from here. [-0, +0, -] */
+bool shim_can_wait(lua_State *L);
+/* Where the innermost Lua function of `co` is: "script.lua:12". Fills text. [-0, +0, -] */
+void shim_where(lua_State *co, char *text, size_t size);
+void shim_set_inbox(shim_vm *vm, const msg_header *message);
+/* A buffer of the state for the message that a host function is about to send. */
+shim_buffer *shim_scratch(shim_vm *vm);
+
+/* ---- Preemption (interrupt.c) --------------------------------------------------------------------------- */
+
+/* Once a process: installs the SIGURG handler. */
+void shim_interrupt_install(void);
+/* Once a thread that resumes tasks: unblocks SIGURG there. */
+void shim_interrupt_attach(void);
+
+/* ---- Stage driver (driver.c) ---------------------------------------------------------------------------- */
+
+enum shim_stage {
+    SHIM_STAGE_MAP, SHIM_STAGE_FILTER, SHIM_STAGE_EACH, SHIM_STAGE_FLAT_MAP, SHIM_STAGE_SCAN, SHIM_STAGE_REDUCE,
+    SHIM_STAGE_SINK, SHIM_STAGE_COLLECT
+};
+enum { /* what a driver that yields with SHIM_OP_WAIT asks of the host */
+    SHIM_WANT_NOTHING, SHIM_WANT_INPUT, SHIM_WANT_OUTPUT, SHIM_WANT_JUDGEMENT
+};
+typedef struct shim_driver {
+    /* input: the messages of the batch in hand that were not read yet */
+    const uint8_t *cursor, *end;
+    bool ended;             /* no input follows: return */
+    /* output */
+    shim_buffer out;
+    uint32_t count, grant;  /* messages in out, and how many may be there before the host must be asked */
+    bool rendezvous;        /* each message is handed over before the next is made */
+    bool closed;            /* nobody reads the output any more */
+    /* state */
+    int stage, want;
+    int step;               /* where the driver goes on: driver.c */
+    const msg_header *message; /* the value in hand, or NULL */
+    uint64_t received, emitted, filtered, failed;
+    shim_problem problem;
+} shim_driver;
+
+/* Pushes the driver's function: call it with fn [, initial state] as a task. [-0, +1, -] false: error pushed */
+bool shim_push_driver(lua_State *L, shim_driver *driver);
+/* Pushes the traceback of `co` as a string, "" on no memory. [-0, +1, -] */
+void shim_push_traceback(lua_State *L, lua_State *co);
+/* Pushes `emit` of this driver for setup, flush and generate. */
+bool shim_push_emit(lua_State *L, shim_driver *driver);
+
+/* ---- Lua's macros, which Swift does not see ---------------------------------------------------------------- */
+
+static inline int shim_upvalue(int i) { return lua_upvalueindex(i); }
+static inline int shim_registry(void) { return LUA_REGISTRYINDEX; }
+static inline int shim_abs(lua_State *L, int i) { return lua_absindex(L, i); }
+const char *shim_lua_release(void); /* "Lua 5.4.4", from lua_ident */
+#endif

@@ -1,0 +1,86 @@
+/* What the C files of this target share, and Swift does not see. */
+#ifndef CLUASHIM_INTERNAL_H
+#define CLUASHIM_INTERNAL_H
+#include "include/CLuaShim.h"
+
+/* ---- allocator.c: size classes in chunks of the state's own; exact accounting; the soft limit ---- */
+
+typedef struct shim_allocator {
+    size_t used, peak, limit;  /* bytes that Lua holds; limit 0: none */
+    struct shim_vm *vm;        /* told of pressure through shim_memory_pressure */
+    void *chunks;              /* every chunk, linked */
+    void *large;               /* every large block, linked both ways */
+    uint8_t *bump, *bump_end;  /* the chunk being carved */
+    void *free_lists[32];
+    unsigned chunk_count;
+} shim_allocator;
+
+void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
+void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
+void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; runs nothing of Lua's */
+
+/* ---- vm.c ---- */
+
+typedef struct shim_object {      /* the block of a host object's userdata */
+    struct shim_object *prev, *next;
+    const shim_type *type;
+    void *ref;                    /* NULL once released */
+} shim_object;
+
+struct shim_vm {
+    lua_State *L;                 /* the main thread: runs no script code */
+    lua_State *running;           /* the coroutine that runs now; NULL outside a resume */
+    lua_State *base;              /* the task's own coroutine, outermost of those that run */
+    int op;                       /* why the running coroutine yields to the host; SHIM_OP_NONE: not to the host */
+    bool chain_yieldable;         /* every coroutine between base and running can yield */
+    bool over_memory;
+    _Atomic uint32_t control;
+    const shim_host *host;
+    void *owner;
+    const msg_header *inbox;      /* for SHIM_VALUE */
+    shim_object *objects;         /* all live host objects of the state */
+    shim_buffer scratch;          /* for messages that a host function is about to send */
+    shim_allocator allocator;
+};
+
+static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspace(L); }
+
+/* Runs a host function in place of the calling C function: does what its status asks. `return` its result.
+ * [variable, e] */
+int shim_call_host(lua_State *L, shim_callback callback);
+/* Pushes the closure by which Lua calls `callback`. Its C function is shim_trampoline, its only upvalue the
+ * callback as light userdata: image.c knows it by these. [-0, +1, m] */
+void shim_push_callback(lua_State *L, shim_callback callback);
+int shim_trampoline(lua_State *L);
+const shim_type *shim_type_of(void *ref);
+/* Message handler: a string error gets the traceback kept for the host (see vm.c); other values pass. */
+int shim_message_handler(lua_State *L);
+
+/* Arms the one-shot hook on the running coroutine. Only on the thread that runs it (signal handler, allocator). */
+void shim_arm_hook(shim_vm *vm);
+/* Called by the allocator when the limit is passed: sets SHIM_CONTROL_MEMORY and arms the hook. */
+void shim_memory_pressure(shim_vm *vm);
+/* The running coroutine changes (own coroutine.resume): keeps vm->running right. */
+extern _Thread_local shim_vm *shim_current; /* the vm that this thread resumes now, for the signal handler */
+
+/* ---- sandbox.c, coroutine.c ---- */
+
+/* Opens the allowed libraries into the globals. Called under protection at creation. [-0, +0, e] */
+void shim_open_sandbox(lua_State *L, uint64_t seed);
+void shim_open_coroutine(lua_State *L);  /* leaves the library's table on the stack [-0, +1, m] */
+
+/* Registry slots, by address: lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_...) */
+extern const char shim_key_modules;   /* table: module name -> what require returned, script's modules and embedded ones */
+extern const char shim_key_stdlib;    /* table: value of the embedded library -> its name (a string); see image.c */
+extern const char shim_key_objects;   /* weak table: light userdata ref -> userdata */
+extern const char shim_key_array;     /* the metatable that marks arrays: stream.array */
+extern const char shim_key_missing;   /* table: global name -> kind, of what stayed in its worker */
+
+/* JSON null in Lua is lua_pushlightuserdata(L, NULL). */
+static inline bool shim_is_null(lua_State *L, int i) {
+    return lua_type(L, i) == LUA_TLIGHTUSERDATA && lua_touserdata(L, i) == NULL;
+}
+/* What kind a value is, for error messages: "a function", "a coroutine", a host object's phrase, a table's
+ * metatable's __stays ("a pipeline"). */
+const char *shim_kind_phrase(lua_State *L, int index);
+#endif

@@ -1,0 +1,96 @@
+/* Preemption and killing without a hook in normal running: a watchdog sends SIGURG to a thread whose slice is too
+ * old; the handler, on that same thread, arms a one-shot count hook on the coroutine that runs now; the hook yields.
+ * lua_sethook from a handler on the same thread is what lua.c does; from another thread it would be a race. */
+#include "internal.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+_Thread_local shim_vm *shim_current;
+
+/* Leaves the Lua code that runs for the host, for good or until the next resume. [-0, +0, e] */
+static void leave(lua_State *L, shim_vm *vm, int op) {
+    vm->op = op;
+    lua_yield(L, 0); /* inside a hook: returns here, and the VM yields as soon as the hook has returned */
+}
+
+/* Over the soft limit: a collection may be all that is needed; else the worker is to be stopped. [-0, +0, -] */
+static void relieve_memory(lua_State *L, shim_vm *vm) {
+    atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_MEMORY);
+    lua_gc(L, LUA_GCCOLLECT);
+    if (vm->allocator.limit != 0 && vm->allocator.used > vm->allocator.limit - vm->allocator.limit / 8) {
+        vm->over_memory = true;
+        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+    }
+}
+
+/* The hook: decided by the control word alone, never by what the script does. [-0, +0, e] */
+static void interrupt(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    shim_vm *vm = vm_of(L);
+    lua_sethook(L, NULL, 0, 0);
+    if (L != vm->running)
+        return; /* a new coroutine inherits its creator's hook, and is not the one that was meant */
+    uint32_t control = atomic_load(&vm->control);
+    if (control & SHIM_CONTROL_MEMORY) {
+        relieve_memory(L, vm);
+        control = atomic_load(&vm->control);
+    }
+    bool yieldable = vm->chain_yieldable && lua_isyieldable(L);
+    if (control & SHIM_CONTROL_KILL) {
+        if (lua_isyieldable(L)) {
+            leave(L, vm, SHIM_OP_KILL);
+            return;
+        }
+        /* A C boundary: raise until a frame is reached that can yield; every instruction counts until then. */
+        lua_sethook(L, interrupt, LUA_MASKCOUNT, 1);
+        lua_pushliteral(L, "stopped");
+        lua_error(L);
+    }
+    if (control & SHIM_CONTROL_CANCEL) {
+        atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_CANCEL);
+        lua_pushliteral(L, "canceled");
+        lua_error(L);
+    }
+    if (yieldable)
+        leave(L, vm, SHIM_OP_PREEMPT);
+    else
+        lua_sethook(L, interrupt, LUA_MASKCOUNT, 1000); /* try again soon */
+}
+
+void shim_arm_hook(shim_vm *vm) {
+    lua_State *L = vm->running;
+    if (L != NULL)
+        lua_sethook(L, interrupt, LUA_MASKCOUNT, 1);
+}
+
+void shim_memory_pressure(shim_vm *vm) {
+    atomic_fetch_or(&vm->control, SHIM_CONTROL_MEMORY);
+    if (shim_current == vm)
+        shim_arm_hook(vm);
+}
+
+static void on_signal(int signal) {
+    (void)signal;
+    int saved = errno;
+    if (shim_current != NULL)
+        shim_arm_hook(shim_current);
+    errno = saved;
+}
+
+void shim_interrupt_install(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGURG, &action, NULL);
+}
+
+void shim_interrupt_attach(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGURG);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* a runtime's threads may block every signal */
+}

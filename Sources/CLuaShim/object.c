@@ -1,0 +1,178 @@
+/* Shared host objects as userdata: one userdata for each object and state, released once, by the collector or when
+ * the state is dropped. */
+#include "internal.h"
+#include <stdio.h>
+#include <string.h>
+
+const char shim_key_objects;
+static const shim_type *(*type_of_ref)(void *ref);
+
+void shim_set_type_of(const shim_type *(*type_of)(void *ref)) { type_of_ref = type_of; }
+
+/* Runs on whatever thread collects, hooks off: it only releases. [-0, +0, -] */
+static int collect(lua_State *L) {
+    shim_object *object = lua_touserdata(L, 1);
+    if (object != NULL && object->ref != NULL) {
+        void *ref = object->ref;
+        object->ref = NULL;
+        if (object->prev != NULL)
+            object->prev->next = object->next;
+        else
+            vm_of(L)->objects = object->next;
+        if (object->next != NULL)
+            object->next->prev = object->prev;
+        vm_of(L)->host->release(ref);
+    }
+    return 0;
+}
+
+/* [-0, +1, m] */
+static int describe(lua_State *L) {
+    const shim_type *type;
+    void *ref = shim_any_object(L, 1, &type);
+    if (ref == NULL)
+        return luaL_error(L, "a host object expected");
+    lua_pushfstring(L, "%s: %p", type->name, ref);
+    return 1;
+}
+
+/* __index: a method, or an error that names the nearest one. Upvalues: methods table, type. [-0, +1, e] */
+static int index_method(lua_State *L) {
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    const shim_type *type = lua_touserdata(L, lua_upvalueindex(2));
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return luaL_error(L, "%s has no field of type %s", type->phrase, luaL_typename(L, 2));
+    luaL_Buffer names;
+    luaL_buffinit(L, &names);
+    for (const shim_method *m = type->methods; m->name != NULL; m++) {
+        if (m != type->methods)
+            luaL_addstring(&names, ", ");
+        luaL_addstring(&names, m->name);
+    }
+    luaL_pushresult(&names);
+    return luaL_error(L, "%s has no method '%s' (it has: %s)", type->phrase, lua_tostring(L, 2), lua_tostring(L, -1));
+}
+
+/* [-0, +1, m] */
+static void push_metatable(lua_State *L, const shim_type *type) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, type) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 12);
+    for (const shim_method *m = type->methods; m->name != NULL; m++) {
+        shim_push_callback(L, m->callback);
+        lua_setfield(L, -2, m->name);
+    }
+    lua_pushlightuserdata(L, (void *)type);
+    lua_pushcclosure(L, index_method, 2);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, collect);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, describe);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushstring(L, type->name);
+    lua_setfield(L, -2, "__name");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    for (const shim_method *m = type->metamethods; m != NULL && m->name != NULL; m++) {
+        shim_push_callback(L, m->callback);
+        lua_setfield(L, -2, m->name);
+    }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, type);
+}
+
+void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
+    shim_vm *vm = vm_of(L);
+    luaL_checkstack(L, 8, "host object");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_objects) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 4);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "v");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_objects);
+    }
+    if (lua_rawgetp(L, -1, ref) == LUA_TUSERDATA) {
+        lua_remove(L, -2);
+        return;
+    }
+    lua_pop(L, 1);
+    shim_object *object = lua_newuserdatauv(L, sizeof *object, 0); /* stack: objects, userdata */
+    *object = (shim_object){NULL, NULL, type, NULL};
+    push_metatable(L, type);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, ref);
+    /* nothing raises from here on: the object is counted once it is in the list */
+    vm->host->retain(ref);
+    object->ref = ref;
+    object->next = vm->objects;
+    if (vm->objects != NULL)
+        vm->objects->prev = object;
+    vm->objects = object;
+    lua_remove(L, -2);
+}
+
+void *shim_any_object(lua_State *L, int index, const shim_type **type) {
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof(shim_object))
+        return NULL;
+    shim_object *object = lua_touserdata(L, index); /* scripts cannot make userdata: the block is ours */
+    *type = object->type;
+    return object->ref;
+}
+
+void *shim_test_object(lua_State *L, int index, const shim_type *type) {
+    const shim_type *actual = NULL;
+    void *ref = shim_any_object(L, index, &actual);
+    return actual == type ? ref : NULL;
+}
+
+/* [-1, +1, m] */
+static int push_object_body(lua_State *L) {
+    void **arguments = lua_touserdata(L, 1);
+    shim_push_object(L, arguments[0], arguments[1]);
+    return 1;
+}
+
+bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref) {
+    void *arguments[2] = {(void *)type, ref};
+    lua_pushcfunction(L, push_object_body);
+    lua_pushlightuserdata(L, arguments);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}
+
+const shim_type *shim_type_of(void *ref) { return type_of_ref(ref); }
+
+const char *shim_kind_phrase(lua_State *L, int index) {
+    const shim_type *type;
+    index = lua_absindex(L, index);
+    switch (lua_type(L, index)) {
+    case LUA_TNIL: return "nil";
+    case LUA_TBOOLEAN: return "a boolean";
+    case LUA_TNUMBER: return "a number";
+    case LUA_TSTRING: return "a string";
+    case LUA_TFUNCTION: return "a function";
+    case LUA_TTHREAD: return "a coroutine";
+    case LUA_TUSERDATA: return shim_any_object(L, index, &type) != NULL ? type->phrase : "a userdata";
+    case LUA_TLIGHTUSERDATA: return "a light userdata";
+    default: break;
+    }
+    const char *phrase = "a table";
+    if (lua_checkstack(L, 3) && lua_getmetatable(L, index)) {
+        lua_pushnil(L);
+        while (lua_next(L, -2)) { /* no lua_getfield: it could raise on memory for the name */
+            if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING &&
+                strcmp(lua_tostring(L, -2), "__stays") == 0)
+                phrase = lua_tostring(L, -1); /* kept alive by the metatable */
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    return phrase;
+}

@@ -1,0 +1,193 @@
+/* A state's life, its host functions, its tasks. */
+#include "image.h"
+#include "internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+struct creation { uint64_t seed; };
+
+/* [-1, +0, e] */
+static int open_state(lua_State *L) {
+    struct creation *creation = lua_touserdata(L, 1);
+    shim_open_sandbox(L, creation->seed);
+    shim_libraries_record(L);
+    shim_pristine_record(L);
+    return 0;
+}
+
+/* Reached only by a bug of ours: something raised outside protected mode. */
+static int panic(lua_State *L) {
+    const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no string";
+    fprintf(stderr, "streamhost: internal error, unprotected in Lua: %s\n", message);
+    return 0;
+}
+
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed) {
+    shim_vm *vm = calloc(1, sizeof *vm);
+    if (vm == NULL)
+        return NULL;
+    vm->host = host;
+    vm->owner = owner;
+    shim_allocator_init(&vm->allocator, vm, limit);
+    vm->L = lua_newstate(shim_allocate, &vm->allocator);
+    if (vm->L == NULL)
+        goto no_memory;
+    *(shim_vm **)lua_getextraspace(vm->L) = vm;
+    lua_atpanic(vm->L, panic);
+    struct creation creation = {seed};
+    lua_pushcfunction(vm->L, open_state);
+    lua_pushlightuserdata(vm->L, &creation);
+    if (lua_pcall(vm->L, 1, 0, 0) == LUA_OK)
+        return vm;
+no_memory:
+    shim_allocator_destroy(&vm->allocator);
+    free(vm);
+    return NULL;
+}
+
+void shim_vm_destroy(shim_vm *vm) {
+    /* No lua_close: it would run code of the script's; the chunks go back whole. */
+    for (shim_object *object = vm->objects; object != NULL;) {
+        shim_object *next = object->next;
+        void *ref = object->ref;
+        object->ref = NULL;
+        vm->host->release(ref);
+        object = next;
+    }
+    shim_allocator_destroy(&vm->allocator);
+    shim_buffer_free(&vm->scratch);
+    free(vm);
+}
+
+void *shim_vm_owner(shim_vm *vm) { return vm->owner; }
+lua_State *shim_vm_main(shim_vm *vm) { return vm->L; }
+shim_vm *shim_vm_of(lua_State *L) { return vm_of(L); }
+uint32_t shim_control_get(shim_vm *vm) { return atomic_load(&vm->control); }
+void shim_control_set(shim_vm *vm, uint32_t bits) { atomic_fetch_or(&vm->control, bits); }
+void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->control, ~bits); }
+bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
+void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
+shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }
+
+shim_usage shim_vm_usage(const shim_vm *vm) {
+    return (shim_usage){vm->allocator.used, vm->allocator.peak, vm->allocator.limit};
+}
+
+/* ---- Host functions ---- */
+
+static int finish(lua_State *L, int status, lua_KContext context);
+
+/* Does what a host function's status asks, once no Swift frame is left. [variable, e] */
+static int obey(lua_State *L, shim_vm *vm, int result) {
+    switch (result) {
+    case SHIM_RAISE:
+        return lua_error(L);
+    case SHIM_MISUSE:
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+        return lua_error(L);
+    case SHIM_WAIT:
+        vm->op = SHIM_OP_WAIT;
+        return lua_yieldk(L, 0, 0, finish);
+    case SHIM_VALUE:
+        shim_decode(L, vm->inbox);
+        return 1;
+    default:
+        return result;
+    }
+}
+
+static int finish(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    shim_vm *vm = vm_of(L);
+    return obey(L, vm, vm->host->finish(L, vm));
+}
+
+int shim_call_host(lua_State *L, shim_callback callback) {
+    shim_vm *vm = vm_of(L);
+    return obey(L, vm, callback(L, vm));
+}
+
+int shim_trampoline(lua_State *L) {
+    return shim_call_host(L, (shim_callback)(uintptr_t)lua_touserdata(L, lua_upvalueindex(1)));
+}
+
+void shim_push_callback(lua_State *L, shim_callback callback) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)callback);
+    lua_pushcclosure(L, shim_trampoline, 1);
+}
+
+/* ---- Tasks ---- */
+
+/* [-0, +1, m] */
+static int new_thread(lua_State *L) {
+    lua_newthread(L);
+    return 1;
+}
+
+lua_State *shim_task_new(shim_vm *vm, int *reference) {
+    lua_State *L = vm->L;
+    lua_pushcfunction(L, new_thread);
+    if (lua_pcall(L, 0, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        return NULL;
+    }
+    lua_State *co = lua_tothread(L, -1);
+    *(shim_vm **)lua_getextraspace(co) = vm;
+    lua_sethook(co, NULL, 0, 0);
+    *reference = shim_ref(L);
+    return *reference == 0 ? NULL : co;
+}
+
+void shim_task_free(shim_vm *vm, int reference) { shim_unref(vm->L, reference); }
+
+int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *results) {
+    shim_vm *outer = shim_current; /* a host function may run another state (never the same one) */
+    vm->op = SHIM_OP_NONE;
+    vm->base = co;
+    vm->chain_yieldable = true;
+    vm->running = co;
+    shim_current = vm;
+    if (atomic_load(&vm->control) & (SHIM_CONTROL_KILL | SHIM_CONTROL_MEMORY | SHIM_CONTROL_CANCEL))
+        shim_arm_hook(vm);
+    int status = lua_resume(co, NULL, arguments, results);
+    shim_current = outer;
+    vm->running = NULL;
+    vm->base = NULL;
+    *op = vm->op;
+    vm->op = SHIM_OP_NONE;
+    return status;
+}
+
+bool shim_can_wait(lua_State *L) { return vm_of(L)->chain_yieldable && lua_isyieldable(L); }
+
+/* Loads the embedded library where an image needs it. [-0, +0, e] */
+void shim_need_stdlib(lua_State *L) {
+    if (vm_of(L)->host->need_library != NULL)
+        vm_of(L)->host->need_library(L);
+}
+
+void shim_where(lua_State *co, char *text, size_t size) {
+    lua_Debug ar;
+    text[0] = '\0';
+    for (int level = 0; lua_getstack(co, level, &ar); level++) {
+        /* "S" and "l" allocate nothing; the embedded library's own lines are not the script's */
+        if (lua_getinfo(co, "Sl", &ar) && ar.currentline > 0 && strncmp(ar.source, "=[stream", 8) != 0) {
+            snprintf(text, size, "%s:%d", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+}
+
+/* [-1, +1, m] */
+int shim_message_handler(lua_State *L) {
+    if (lua_type(L, 1) == LUA_TSTRING && lua_checkstack(L, 20))
+        luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    return 1;
+}
+
+const char *shim_lua_release(void) { return "Lua " LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE; }

@@ -1,0 +1,206 @@
+// The owner of one lua_State.
+import CLuaShim
+
+/// What the host gives to all states: see `shim_host`.
+public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
+    public var print: LuaFunction
+    public var warn: LuaFunction
+    public var findModule: LuaFunction
+    public var finish: LuaFunction
+    public var needLibrary: @convention(c) (OpaquePointer?) -> Void
+    public var now: @convention(c) (OpaquePointer?) -> Double
+    public var wall: @convention(c) (OpaquePointer?) -> Double
+    public var retain: @convention(c) (UnsafeMutableRawPointer?) -> Void
+    public var release: @convention(c) (UnsafeMutableRawPointer?) -> Void
+    public var typeOf: @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?
+
+    public init(
+        print: @escaping LuaFunction, warn: @escaping LuaFunction, findModule: @escaping LuaFunction,
+        finish: @escaping LuaFunction, needLibrary: @escaping @convention(c) (OpaquePointer?) -> Void,
+        now: @escaping @convention(c) (OpaquePointer?) -> Double,
+        wall: @escaping @convention(c) (OpaquePointer?) -> Double,
+        retain: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
+        release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
+        typeOf: @escaping @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?
+    ) {
+        self.print = print
+        self.warn = warn
+        self.findModule = findModule
+        self.finish = finish
+        self.needLibrary = needLibrary
+        self.now = now
+        self.wall = wall
+        self.retain = retain
+        self.release = release
+        self.typeOf = typeOf
+    }
+}
+
+public typealias LuaObjectTypePointer = UnsafePointer<shim_type>
+
+extension LuaObjectType {
+    public var typePointer: LuaObjectTypePointer { pointer }
+}
+
+/// Bytes of memory of one state.
+public struct LuaMemory: Sendable {
+    public let used: Int, peak: Int
+    /// 0: none.
+    public let limit: Int
+}
+
+/// Why a resumed task came back.
+public enum LuaResumption {
+    /// It returned: that many values are on its stack.
+    case returned(Int32)
+    /// It raised: the value is on top of its stack.
+    case raised
+    /// It waits for the host.
+    case waits
+    /// Its slice is over.
+    case preempted
+    /// It was stopped for good: it must not be resumed.
+    case stopped
+}
+
+/// Owns one Lua state, in which one thread at a time runs. Dropping it returns the state's memory at once and releases
+/// the host objects it held; no Lua code runs at that.
+public final class LuaVM {
+    public let pointer: OpaquePointer
+    public let main: LuaStack
+
+    /// Fills `host` once a process, before the first state.
+    nonisolated(unsafe) private static let host = UnsafeMutablePointer<shim_host>.allocate(capacity: 1)
+
+    /// Once a process: what all states call. Also installs the handler of the signal that interrupts running code.
+    public static func install(_ functions: LuaHostFunctions) {
+        host.initialize(
+            to: shim_host(
+                print: functions.print, warn: functions.warn, find_module: functions.findModule,
+                finish: functions.finish, need_library: functions.needLibrary,
+                now: functions.now, wall: functions.wall,
+                retain: functions.retain, release: functions.release))
+        shim_set_type_of(functions.typeOf)
+        shim_interrupt_install()
+    }
+
+    /// Once each thread that resumes tasks.
+    public static func attachThread() { shim_interrupt_attach() }
+
+    /// The library's version: "Lua 5.4.4".
+    public static var release: String { String(cString: shim_lua_release()) }
+
+    /// - Parameters:
+    ///   - owner: what host functions get from `owner(of:)`.
+    ///   - memoryLimit: bytes, 0 for none.
+    ///   - seed: of `math.random`.
+    public init?(owner: UnsafeMutableRawPointer?, memoryLimit: Int, seed: UInt64) {
+        guard let vm = shim_vm_create(Self.host, owner, memoryLimit, seed) else { return nil }
+        pointer = vm
+        main = LuaStack(shim_vm_main(vm))
+    }
+
+    deinit { shim_vm_destroy(pointer) }
+
+    public static func owner(of vm: OpaquePointer?) -> UnsafeMutableRawPointer? { shim_vm_owner(vm) }
+    /// The state that a coroutine belongs to.
+    public static func vm(of coroutine: OpaquePointer?) -> OpaquePointer { shim_vm_of(coroutine) }
+
+    public var memory: LuaMemory {
+        let usage = shim_vm_usage(pointer)
+        return LuaMemory(used: usage.used, peak: usage.peak, limit: usage.limit)
+    }
+    public var isOverMemory: Bool { shim_vm_over_memory(pointer) }
+
+    // MARK: Control, from any thread
+
+    /// Stops whatever runs, for good.
+    public func kill() { shim_control_set(pointer, UInt32(SHIM_CONTROL_KILL)) }
+    public func clearKill() { shim_control_clear(pointer, UInt32(SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL)) }
+    /// Raises "canceled" at the line that runs.
+    public func cancelRunning() { shim_control_set(pointer, UInt32(SHIM_CONTROL_CANCEL)) }
+
+    // MARK: Code
+
+    /// Pushes the function of a text chunk on the main stack; nil: done, else the message.
+    public func load(_ source: UnsafeRawBufferPointer, name: String) -> String? { main.load(source, name: name) }
+
+    public func pushGlobals() { shim_push_globals(main.state) }
+
+    // MARK: Tasks
+
+    /// A new coroutine, and the reference that keeps it. Nil: no memory.
+    public func makeTask() -> (stack: LuaStack, reference: Int32)? {
+        var reference: Int32 = 0
+        guard let coroutine = shim_task_new(pointer, &reference) else { return nil }
+        return (LuaStack(coroutine), reference)
+    }
+
+    public func freeTask(_ reference: Int32) { shim_task_free(pointer, reference) }
+
+    public func resume(_ task: LuaStack, arguments: Int32) -> LuaResumption {
+        var op: Int32 = 0, results: Int32 = 0
+        let status = shim_task_resume(pointer, task.state, arguments, &op, &results)
+        switch status {
+        case LUA_OK: return .returned(results)
+        case LUA_YIELD:
+            switch op {
+            case Int32(SHIM_OP_PREEMPT): return .preempted
+            case Int32(SHIM_OP_KILL): return .stopped
+            default: return .waits
+            }
+        default: return .raised
+        }
+    }
+
+    /// The stack traceback of a task that has raised.
+    public func traceback(_ task: LuaStack) -> String {
+        shim_push_traceback(main.state, task.state)
+        defer { main.pop() }
+        return main.string(-1) ?? ""
+    }
+
+    /// The message that `LuaResult.value` decodes.
+    public static func setInbox(_ vm: OpaquePointer?, _ message: UnsafePointer<msg_header>) {
+        shim_set_inbox(vm, message)
+    }
+
+    // MARK: Images
+
+    /// Encodes the top `count` values of `stack` and all they reach.
+    public func image(_ stack: LuaStack, count: Int32) -> Result<LuaImage, LuaProblem> {
+        var buffer = shim_buffer()
+        var problem = shim_problem()
+        guard shim_image_encode(stack.state, count, &buffer, &problem) == 0 else {
+            shim_buffer_free(&buffer)
+            return .failure(LuaProblem(problem))
+        }
+        return .success(LuaImage(buffer, release: Self.host.pointee.release))
+    }
+
+    /// Pushes an image's roots on the main stack; nil: done, else the message.
+    public func restore(_ image: LuaImage) -> String? {
+        guard !shim_image_decode(main.state, image.buffer.bytes, image.buffer.used) else { return nil }
+        defer { main.pop() }
+        return main.describe(-1, limit: 2000)
+    }
+}
+
+/// A copy of functions and all that they reach, from which any number of states can start.
+public final class LuaImage: @unchecked Sendable {  // immutable
+    fileprivate let buffer: shim_buffer
+    private let release: @convention(c) (UnsafeMutableRawPointer?) -> Void
+
+    fileprivate init(_ buffer: shim_buffer, release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void) {
+        self.buffer = buffer
+        self.release = release
+    }
+
+    public var byteCount: Int { buffer.used }
+
+    deinit {
+        shim_image_release(buffer.bytes, buffer.used, release)
+        var buffer = buffer
+        shim_buffer_free(&buffer)
+    }
+}

@@ -1,0 +1,115 @@
+// The loop of a stage, which runs in C inside a task: see driver.c.
+import CLuaShim
+
+/// What a stage's function is called with and what becomes of its results.
+public enum StageForm: Sendable {
+    case map, filter, each, flatMap, scan, reduce, sink, collect
+
+    fileprivate var code: Int32 {
+        switch self {
+        case .map: Int32(SHIM_STAGE_MAP.rawValue)
+        case .filter: Int32(SHIM_STAGE_FILTER.rawValue)
+        case .each: Int32(SHIM_STAGE_EACH.rawValue)
+        case .flatMap: Int32(SHIM_STAGE_FLAT_MAP.rawValue)
+        case .scan: Int32(SHIM_STAGE_SCAN.rawValue)
+        case .reduce: Int32(SHIM_STAGE_REDUCE.rawValue)
+        case .sink: Int32(SHIM_STAGE_SINK.rawValue)
+        case .collect: Int32(SHIM_STAGE_COLLECT.rawValue)
+        }
+    }
+}
+
+/// What a driver that came back asks for.
+public enum StageRequest { case nothing, input, output, judgement }
+
+/// The state that a driver and the host share, in C memory: no exclusivity checks and no reference counts a message.
+/// It must outlive the tasks that use it.
+public final class StageDriver {
+    private let driver: UnsafeMutablePointer<shim_driver>
+
+    public init(_ form: StageForm) {
+        driver = .allocate(capacity: 1)
+        driver.initialize(to: shim_driver())
+        driver.pointee.stage = form.code
+    }
+
+    deinit {
+        shim_buffer_free(&driver.pointee.out)
+        driver.deallocate()
+    }
+
+    public func pushFunction(_ stack: LuaStack) -> Bool { shim_push_driver(stack.state, driver) }
+    public func pushEmit(_ stack: LuaStack) -> Bool { shim_push_emit(stack.state, driver) }
+
+    /// Takes what the driver asked for, once.
+    public func takeRequest() -> StageRequest {
+        defer { driver.pointee.want = Int32(SHIM_WANT_NOTHING.rawValue) }
+        switch driver.pointee.want {
+        case Int32(SHIM_WANT_INPUT.rawValue): return .input
+        case Int32(SHIM_WANT_OUTPUT.rawValue): return .output
+        case Int32(SHIM_WANT_JUDGEMENT.rawValue): return .judgement
+        default: return .nothing
+        }
+    }
+
+    // MARK: Input
+
+    public func setInput(_ start: UnsafeRawPointer?, count: Int) {
+        driver.pointee.cursor = start?.assumingMemoryBound(to: UInt8.self)
+        driver.pointee.end = driver.pointee.cursor.map { $0 + count }
+    }
+    /// Where the first message stands that was neither read nor is in hand.
+    public var unread: UnsafeRawPointer? {
+        guard let cursor = driver.pointee.cursor else { return nil }
+        let inHand = driver.pointee.message.map { Int($0.pointee.size) } ?? 0
+        return UnsafeRawPointer(cursor + inHand)
+    }
+    /// The value in hand.
+    public var message: UnsafePointer<msg_header>? { driver.pointee.message }
+    /// No input follows what is there.
+    public var isEnded: Bool {
+        get { driver.pointee.ended }
+        set { driver.pointee.ended = newValue }
+    }
+
+    // MARK: Output
+
+    /// Messages written and not taken.
+    public var pending: Int { Int(driver.pointee.count) }
+    public var grant: Int {
+        get { Int(driver.pointee.grant) }
+        set { driver.pointee.grant = UInt32(newValue) }
+    }
+    /// Nobody wants the output: the driver returns, and `emit` returns `nil, "closed"`.
+    public var isClosed: Bool {
+        get { driver.pointee.closed }
+        set { driver.pointee.closed = newValue }
+    }
+    public var isRendezvous: Bool {
+        get { driver.pointee.rendezvous }
+        set { driver.pointee.rendezvous = newValue }
+    }
+    /// Takes the memory with the written messages; the caller frees it.
+    public func takeOutput() -> (bytes: UnsafeMutableRawPointer?, used: Int, capacity: Int, count: Int) {
+        let out = driver.pointee.out
+        defer {
+            driver.pointee.out = shim_buffer()
+            driver.pointee.count = 0
+        }
+        return (UnsafeMutableRawPointer(out.bytes), out.used, out.capacity, Int(driver.pointee.count))
+    }
+    /// Gives the driver memory to write to.
+    public func lend(_ bytes: UnsafeMutableRawPointer?, capacity: Int) {
+        shim_buffer_free(&driver.pointee.out)
+        driver.pointee.out = shim_buffer(
+            bytes: bytes?.assumingMemoryBound(to: UInt8.self), used: 0, capacity: capacity)
+    }
+
+    // MARK: Counts
+
+    public var received: UInt64 { driver.pointee.received }
+    public var emitted: UInt64 { driver.pointee.emitted }
+    /// Values that the function dropped by its result.
+    public var filtered: UInt64 { driver.pointee.filtered }
+    public var failed: UInt64 { driver.pointee.failed }
+}

@@ -1,0 +1,132 @@
+// Messages that change hands together.
+import CMessage
+import Glibc
+
+/// Messages one after another in malloc'd memory, read from the front and appended at the end.
+///
+/// Owned by one side at a time: a producer's port, a channel's queue, or a consumer's port.
+public final class Batch {
+    public private(set) var bytes: UnsafeMutableRawPointer?
+    public private(set) var capacity: Int
+    /// Where the unread messages begin and end, in bytes.
+    public private(set) var begin = 0, end: Int
+    /// Unread messages.
+    public private(set) var count: Int
+
+    public init() {
+        bytes = nil
+        capacity = 0
+        end = 0
+        count = 0
+    }
+
+    /// Takes over malloc'd `bytes` that hold `count` messages in their first `used` bytes.
+    public init(adopting bytes: UnsafeMutableRawPointer?, used: Int, capacity: Int, count: Int) {
+        self.bytes = bytes
+        self.capacity = capacity
+        self.end = used
+        self.count = count
+    }
+
+    deinit {
+        drop()
+        free(bytes)
+    }
+
+    public var isEmpty: Bool { count == 0 }
+    /// Bytes of the unread messages.
+    public var byteCount: Int { end - begin }
+    public var start: UnsafeRawPointer? { bytes.map { UnsafeRawPointer($0) + begin } }
+    /// The first unread message.
+    public var first: MessagePointer? {
+        count == 0 ? nil : MessagePointer((bytes! + begin).assumingMemoryBound(to: msg_header.self))
+    }
+
+    /// Copies `message` to the end; its objects, if any, become this batch's.
+    public func append(_ message: MessagePointer) {
+        append(bytes: UnsafeRawPointer(message), size: message.size, count: 1)
+    }
+
+    /// Room for one message of `size` bytes at the end, for the caller to fill.
+    public func appendUninitialized(size: Int) -> UnsafeMutableRawPointer {
+        reserve(size)
+        let place = bytes! + end
+        end += size
+        count += 1
+        return place
+    }
+
+    private func append(bytes source: UnsafeRawPointer, size: Int, count more: Int) {
+        reserve(size)
+        memcpy(bytes! + end, source, size)
+        end += size
+        count += more
+    }
+
+    private func reserve(_ size: Int) {
+        guard end + size > capacity else { return }
+        if begin > 0 && byteCount + size <= capacity {
+            memmove(bytes!, bytes! + begin, byteCount)
+        } else {
+            let room = max(256, 2 * capacity, byteCount + size)
+            let larger = malloc(room)!
+            if let bytes {
+                memcpy(larger, bytes + begin, byteCount)
+                free(bytes)
+            }
+            bytes = larger
+            capacity = room
+        }
+        end -= begin
+        begin = 0
+    }
+
+    /// The first message has moved elsewhere.
+    public func removeFirst() {
+        begin += first!.size
+        count -= 1
+        if count == 0 {
+            begin = 0
+            end = 0
+        }
+    }
+
+    /// Everything up to `cursor` has moved elsewhere or was read: `messages` of them.
+    public func advance(to cursor: UnsafeRawPointer, messages: Int) {
+        begin = cursor - UnsafeRawPointer(bytes!)
+        count -= messages
+    }
+
+    /// Moves the first `n` messages to a batch of their own.
+    public func split(first n: Int) -> Batch {
+        let part = Batch()
+        for _ in 0..<min(n, count) {
+            part.append(first!)
+            removeFirst()
+        }
+        return part
+    }
+
+    /// Drops the unread messages and returns how many they were.
+    @discardableResult
+    public func drop() -> Int {
+        let dropped = count
+        while let message = first {
+            message.releaseObjects()
+            removeFirst()
+        }
+        return dropped
+    }
+
+    /// Hands the memory out, with the unread messages in it: the caller frees it.
+    public func surrender() -> (bytes: UnsafeMutableRawPointer?, capacity: Int) {
+        defer {
+            bytes = nil
+            capacity = 0
+            begin = 0
+            end = 0
+            count = 0
+        }
+        return (bytes, capacity)
+    }
+}

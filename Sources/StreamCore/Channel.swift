@@ -1,0 +1,325 @@
+// Channels: bounded queues of messages, the links of pipelines and what scripts send on.
+import CMessage
+
+/// A bounded first-in first-out queue between any number of senders and receivers; capacity 0 is a rendezvous.
+///
+/// Two ways to use it, which may be mixed. One message at a time (`send`, `receive`): as in Go. In batches
+/// (`reserve`, `commit`, `takeBatch`, `credit`): a writer first reserves room, fills a batch of its own, and commits it
+/// whole; a reader takes a batch, and credits what it has handed on. Reserved, stored and taken messages together never
+/// exceed the capacity.
+///
+/// Those who wait are served in the order in which they came. Close: senders are refused, what is stored is still
+/// received. `closeReading`: nobody will receive any more; senders are refused and what is stored is dropped.
+///
+/// - Complexity: each operation O(1) amortised, `takeBatch` O(messages copied).
+public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guards `state` and `stored`
+    private let lock = Lock()
+    private var state: ChannelState<Party>
+    private var stored = MessageQueue()
+    public let name: String
+
+    /// Who waits on a channel, under which generation of its waiter.
+    struct Party {
+        let waiter: Waiter
+        let generation: UInt64
+        let index: Int
+        /// A batch writer wants room for so many; 0 for a single message.
+        var wanted = 0
+        /// A batch reader takes so many; 0 for a single message.
+        var batch = 0
+    }
+
+    public init(capacity: Int, name: String = "channel") {
+        precondition(capacity >= 0, "a capacity is not negative")
+        self.name = name
+        state = ChannelState(capacity: capacity)
+    }
+
+    public var capacity: Int { state.capacity }
+    /// Messages that can be received.
+    public var count: Int { lock.withLock { stored.count } }
+    public var isClosed: Bool { lock.withLock { state.isClosed } }
+    /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
+    public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
+        lock.withLock { (sent, received, dropped) }
+    }
+    private var sent: UInt64 = 0, received: UInt64 = 0, dropped: UInt64 = 0
+
+    public enum SendResult: Equatable { case sent, full, closed, waiting }
+    public enum ReceiveResult: Equatable { case received, empty, closed, waiting }
+
+    // MARK: One message at a time
+
+    /// Sends `message` if that needs no wait. Its objects change owner only if the result is `.sent`.
+    public func trySend(_ message: MessagePointer) -> SendResult { send(message, nil) }
+
+    /// Sends; where that needs a wait, leaves `message` in the waiter's outbox and queues up: `.waiting`. Without a
+    /// waiter: `.full`.
+    public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
+        lock.lock()
+        switch state.send({ $0.waiter.claim($0.generation) }) {
+        case .deliver(let party):
+            sent += 1
+            received += 1
+            hand(message, to: party)
+            lock.unlock()
+            party.waiter.owner.ready(party.waiter)
+            return .sent
+        case .store:
+            sent += 1
+            stored.append(message)
+            lock.unlock()
+            return .sent
+        case .full:
+            if let waiter {
+                waiter.outbox.fill(message)
+                state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: index))
+            }
+            lock.unlock()
+            return waiter == nil ? .full : .waiting
+        case .closed:
+            lock.unlock()
+            return .closed
+        }
+    }
+
+    /// Receives into `buffer` if that needs no wait.
+    public func tryReceive(into buffer: MessageBuffer) -> ReceiveResult {
+        lock.lock()
+        let (result, served) = take(into: buffer)
+        lock.unlock()
+        notify(served)
+        return result
+    }
+
+    /// Receives into the waiter's inbox, or queues up: `.waiting`.
+    public func receive(_ waiter: Waiter, index: Int = 0) -> ReceiveResult {
+        lock.lock()
+        var (result, served) = take(into: waiter.inbox)
+        if result == .empty {
+            state.enqueueReceiver(Party(waiter: waiter, generation: waiter.begin(), index: index))
+            result = .waiting
+        }
+        lock.unlock()
+        notify(served)
+        return result
+    }
+
+    private func take(into buffer: MessageBuffer) -> (ReceiveResult, [Waiter]) {
+        switch state.receive(hasStored: !stored.isEmpty, { $0.waiter.claim($0.generation) }) {
+        case .stored:
+            stored.removeFirst(into: buffer)
+            received += 1
+            return (.received, serveSenders())
+        case .from(let party):
+            buffer.fill(party.waiter.outbox.message!)
+            party.waiter.outbox.moved()
+            party.waiter.outcome = .sent(index: party.index)
+            sent += 1
+            received += 1
+            return (.received, [party.waiter])
+        case .empty:
+            return (.empty, [])
+        case .closed:
+            return (.closed, [])
+        }
+    }
+
+    /// Puts a received message back at the front: of a source that ended early.
+    public func giveBack(_ batch: Batch) {
+        lock.lock()
+        received -= UInt64(batch.count)
+        state.returned(batch.count)
+        stored.prepend(batch)
+        let served = serveReceivers()
+        lock.unlock()
+        notify(served)
+    }
+
+    // MARK: Batches
+
+    public enum Reservation: Equatable { case granted(Int), closed, waiting }
+
+    /// Room for up to `wanted` messages, at least one. Not for a rendezvous.
+    public func reserve(_ wanted: Int, _ waiter: Waiter?) -> Reservation {
+        lock.lock()
+        defer { lock.unlock() }
+        if state.isClosed { return .closed }
+        let granted = state.reserve(wanted)
+        if granted > 0 { return .granted(granted) }
+        guard let waiter else { return .granted(0) }
+        state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: 0, wanted: wanted))
+        return .waiting
+    }
+
+    /// Stores what a writer gathered in room that it had reserved, and gives `unused` room back. False: nobody will
+    /// receive it any more, and it is still the caller's, who accounts for it.
+    public func commit(_ batch: Batch?, unused: Int) -> Bool {
+        lock.lock()
+        if let batch, !batch.isEmpty {
+            if state.isReadClosed {
+                lock.unlock()
+                return false
+            }
+            sent += UInt64(batch.count)
+            state.commit(batch.count)
+            stored.append(batch)
+        }
+        state.release(unused)
+        var served = serveReceivers()
+        if unused > 0 { served += serveSenders(force: true) }
+        lock.unlock()
+        notify(served)
+        return true
+    }
+
+    public enum Taking { case batch(Batch), closed, waiting, empty }
+
+    /// Up to `most` messages. They count as the channel's until they are credited.
+    public func takeBatch(_ most: Int, _ waiter: Waiter?) -> Taking {
+        lock.lock()
+        if !stored.isEmpty {
+            let batch = stored.take(most)
+            state.taken(batch.count)
+            received += UInt64(batch.count)
+            lock.unlock()
+            return .batch(batch)
+        }
+        if state.capacity == 0 {  // a rendezvous: straight from a sender, who is in no queue
+            let buffer = MessageBuffer()
+            let (result, served) = take(into: buffer)
+            if result == .received {
+                state.takenUncounted()
+                lock.unlock()
+                notify(served)
+                let batch = Batch()
+                batch.append(buffer.message!)
+                buffer.moved()
+                return .batch(batch)
+            }
+        }
+        defer { lock.unlock() }
+        if state.isClosed { return .closed }
+        guard let waiter else { return .empty }
+        state.enqueueReceiver(
+            Party(waiter: waiter, generation: waiter.begin(), index: 0, batch: most))
+        return .waiting
+    }
+
+    /// A reader has handed on `n` messages of its batches. `all`: it is about to wait, so even little room is worth
+    /// waking a writer for; otherwise writers are woken when half of the capacity is free.
+    public func credit(_ n: Int, all: Bool) {
+        lock.lock()
+        state.credit(n)
+        let served = serveSenders(force: all)
+        lock.unlock()
+        notify(served)
+    }
+
+    // MARK: Ends
+
+    /// No more messages. False: it was closed already.
+    @discardableResult
+    public func close() -> Bool {
+        lock.lock()
+        guard state.close() else {
+            lock.unlock()
+            return false
+        }
+        var ended: [Waiter] = []
+        for party in state.removeSenders() where party.waiter.claim(party.generation) {
+            party.waiter.outcome = .closed(index: party.index)
+            ended.append(party.waiter)
+        }
+        // What is stored goes to those who wait first; they wait only when nothing is stored.
+        for party in state.removeReceivers() where party.waiter.claim(party.generation) {
+            party.waiter.outcome = .closed(index: party.index)
+            ended.append(party.waiter)
+        }
+        lock.unlock()
+        notify(ended)
+        return true
+    }
+
+    /// Nobody will receive any more. What is stored is returned to the caller, who accounts for it.
+    public func closeReading() -> Batch {
+        lock.lock()
+        state.closeReading()
+        let left = stored.takeAll()
+        dropped += UInt64(left.count)
+        var ended: [Waiter] = []
+        for party in state.removeSenders() + state.removeReceivers() where party.waiter.claim(party.generation) {
+            party.waiter.outcome = .closed(index: party.index)
+            ended.append(party.waiter)
+        }
+        lock.unlock()
+        notify(ended)
+        return left
+    }
+
+    /// A wait on this channel ended otherwise: what it left here is stale.
+    public func forget() {
+        lock.withLock { state.noteStale { !$0.waiter.isOpen($0.generation) } }
+    }
+
+    // MARK: Serving those who wait; under the lock. The waiters returned are told after it.
+
+    private func hand(_ message: MessagePointer, to party: Party) {
+        if party.batch > 0 {
+            let batch = Batch()
+            batch.append(message)
+            party.waiter.batch = batch
+            party.waiter.outcome = .batch
+            state.takenUncounted()
+        } else {
+            party.waiter.inbox.fill(message)
+            party.waiter.outcome = .received(index: party.index)
+        }
+    }
+
+    /// Room has become free: lets waiting senders in, in order.
+    private func serveSenders(force: Bool = true) -> [Waiter] {
+        var served: [Waiter] = []
+        while let party = state.nextSender(force: force, wanted: \.wanted, { $0.waiter.claim($0.generation) }) {
+            if party.wanted > 0 {
+                party.waiter.outcome = .granted(state.grant(party.wanted))
+            } else {
+                stored.append(party.waiter.outbox.message!)
+                party.waiter.outbox.moved()
+                party.waiter.outcome = .sent(index: party.index)
+                sent += 1
+                state.store()
+                served += serveReceivers()
+            }
+            served.append(party.waiter)
+        }
+        return served
+    }
+
+    /// Messages were stored: gives them to waiting receivers, in order.
+    private func serveReceivers() -> [Waiter] {
+        var served: [Waiter] = []
+        while !stored.isEmpty, let party = state.nextReceiver({ $0.waiter.claim($0.generation) }) {
+            if party.batch > 0 {
+                let batch = stored.take(party.batch)
+                state.taken(batch.count)
+                received += UInt64(batch.count)
+                party.waiter.batch = batch
+                party.waiter.outcome = .batch
+            } else {
+                stored.removeFirst(into: party.waiter.inbox)
+                state.received()
+                received += 1
+                party.waiter.outcome = .received(index: party.index)
+                served += serveSenders()
+            }
+            served.append(party.waiter)
+        }
+        return served
+    }
+
+    @inline(__always)
+    private func notify(_ served: [Waiter]) {
+        for waiter in served { waiter.owner.ready(waiter) }
+    }
+}

@@ -1,0 +1,138 @@
+// The decisions of a channel, without messages, locks or waiters: what tests drive as a table.
+import DequeModule
+
+/// Counts and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
+/// it if it is.
+struct ChannelState<Party> {
+    let capacity: Int
+    /// Messages stored, reserved by writers and taken by readers but not credited.
+    private(set) var occupied = 0
+    private(set) var isClosed = false
+    private(set) var isReadClosed = false
+    private var senders = Deque<Party>(), receivers = Deque<Party>()
+    private var stale = 0
+    /// Messages taken from a rendezvous, which were never counted: to be skipped when credited.
+    private var uncounted = 0
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    var free: Int { max(0, capacity - occupied) }
+    var waitingSenders: Int { senders.count }
+    var waitingReceivers: Int { receivers.count }
+
+    enum Send { case deliver(Party), store, full, closed }
+
+    /// One message wants in. `.store` counts it.
+    mutating func send(_ claim: (Party) -> Bool) -> Send {
+        if isClosed { return .closed }
+        if let receiver = nextReceiver(claim) { return .deliver(receiver) }
+        // Those who wait already come first. (While there is room they wait only to be let in many at a time.)
+        guard free > 0 && senders.isEmpty else { return .full }
+        occupied += 1
+        return .store
+    }
+
+    enum Receive { case stored, from(Party), empty, closed }
+
+    /// One message is wanted. `.stored`: the first stored one, which is uncounted; room has become free.
+    mutating func receive(hasStored: Bool, _ claim: (Party) -> Bool) -> Receive {
+        if hasStored {
+            occupied -= 1
+            return .stored
+        }
+        if capacity == 0, let sender = popSender(claim) { return .from(sender) }
+        return isClosed ? .closed : .empty
+    }
+
+    mutating func enqueueSender(_ party: Party) { senders.append(party) }
+    mutating func enqueueReceiver(_ party: Party) { receivers.append(party) }
+
+    /// The next live receiver.
+    mutating func nextReceiver(_ claim: (Party) -> Bool) -> Party? {
+        while let party = receivers.popFirst() {
+            if claim(party) { return party }
+        }
+        return nil
+    }
+
+    private mutating func popSender(_ claim: (Party) -> Bool) -> Party? {
+        while let party = senders.popFirst() {
+            if claim(party) { return party }
+        }
+        return nil
+    }
+
+    /// The next live sender for whom there is room. A batch writer (`wanted` > 0) waits, unless forced, until half of
+    /// the capacity is free: else the two sides merely alternate.
+    mutating func nextSender(force: Bool, wanted: (Party) -> Int, _ claim: (Party) -> Bool) -> Party? {
+        while free > 0, let party = senders.first {
+            if !force && wanted(party) > 0 && free < min(wanted(party), (capacity + 1) / 2) { return nil }
+            senders.removeFirst()
+            if claim(party) { return party }
+        }
+        return nil
+    }
+
+    /// Up to `wanted` places, counted from now on.
+    mutating func reserve(_ wanted: Int) -> Int {
+        !isClosed && senders.isEmpty ? grant(wanted) : 0
+    }
+
+    /// The same for a writer whose turn it is.
+    mutating func grant(_ wanted: Int) -> Int {
+        let granted = min(wanted, free)
+        occupied += granted
+        return granted
+    }
+
+    /// Reserved places that were filled stay counted as stored ones.
+    func commit(_ n: Int) {}
+    mutating func release(_ n: Int) { occupied -= n }
+    /// A waiting sender's message was stored.
+    mutating func store() { occupied += 1 }
+    /// A waiting receiver got a stored message.
+    mutating func received() { occupied -= 1 }
+    /// Stored messages went to a batch reader: counted until credited.
+    func taken(_ n: Int) {}
+    mutating func takenUncounted() { uncounted += 1 }
+    /// Messages go back to the front, whatever the capacity: they were received before.
+    mutating func returned(_ n: Int) { occupied += n }
+
+    mutating func credit(_ n: Int) {
+        let free = min(n, uncounted)
+        uncounted -= free
+        occupied -= n - free
+    }
+
+    /// False: closed before.
+    mutating func close() -> Bool {
+        if isClosed { return false }
+        isClosed = true
+        return true
+    }
+
+    mutating func closeReading() {
+        isClosed = true
+        isReadClosed = true
+    }
+
+    mutating func removeSenders() -> Deque<Party> {
+        defer { senders.removeAll() }
+        return senders
+    }
+
+    mutating func removeReceivers() -> Deque<Party> {
+        defer { receivers.removeAll() }
+        return receivers
+    }
+
+    /// One more wait has ended elsewhere. When half of those queued may be such, they are taken out.
+    mutating func noteStale(_ isStale: (Party) -> Bool) {
+        stale += 1
+        if stale > 16 && 2 * stale > senders.count + receivers.count {
+            senders.removeAll(where: isStale)
+            receivers.removeAll(where: isStale)
+            stale = 0
+        }
+    }
+}

@@ -1,0 +1,310 @@
+// Sources and sinks of the host: code that may block, each on a thread of its own.
+import CMessage
+import Glibc
+
+/// Why a source or a sink failed: one sentence that names what (a path, "standard output") and why.
+public struct ConnectorError: Error, CustomStringConvertible, Sendable {
+    public let description: String
+    /// Nobody reads the other end any more (a closed pipe): the run ends quietly.
+    public let isBrokenPipe: Bool
+
+    public init(_ description: String, isBrokenPipe: Bool = false) {
+        self.description = description
+        self.isBrokenPipe = isBrokenPipe
+    }
+}
+
+/// Produces values. `run` is called once, on a thread of its own.
+public protocol HostSource: AnyObject, Sendable {
+    /// Sends values until there are no more, `stop` is called, or the outlet says that nobody wants more; then returns.
+    func run(_ outlet: Outlet) throws(ConnectorError)
+    /// Asks `run` to return soon, as at its natural end; also from a signal at a bad moment, also twice, before or
+    /// after `run`. Any thread. It must end a `run` that waits for input.
+    func stop()
+}
+
+/// Consumes values. All calls come from one thread of its own.
+public protocol HostSink: AnyObject, Sendable {
+    func open() throws(ConnectorError)
+    /// Consumes `message`; the bytes are valid during the call. May gather output until `flush`.
+    func write(_ message: MessagePointer) throws(ConnectorError)
+    /// Called when no more values are at hand now: what was gathered goes out.
+    func flush() throws(ConnectorError)
+    /// Called once, however the run ends, after the last `write`; also after a failure.
+    func close() throws(ConnectorError)
+    /// The run was cancelled: a `write` that blocks shall give up. Any thread.
+    func cancel()
+}
+
+/// A thread that waits: the waiter's owner for code that may block.
+final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  // `mutex` guards `isReady`
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var isReady = false
+    private let scheduler: Scheduler
+    private let context: Context
+    private(set) var waiter: Waiter!
+
+    init(scheduler: Scheduler, context: Context) {
+        self.scheduler = scheduler
+        self.context = context
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+        waiter = Waiter(owner: self)
+    }
+
+    deinit {
+        pthread_mutex_destroy(mutex)
+        pthread_cond_destroy(condition)
+        mutex.deallocate()
+        condition.deallocate()
+    }
+
+    func ready(_ waiter: Waiter) {
+        scheduler.beginActivity()
+        pthread_mutex_lock(mutex)
+        isReady = true
+        pthread_cond_signal(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    func contextEnded(_ reason: Reason) {
+        if waiter.claimCurrent() {
+            waiter.outcome = .ended(reason)
+            ready(waiter)
+        }
+    }
+
+    /// Waits for the end of the wait that `waiter` is registered for.
+    func park() -> WaitOutcome {
+        if let reason = context.reason, waiter.claimCurrent() { return .ended(reason) }
+        scheduler.endActivity()
+        pthread_mutex_lock(mutex)
+        while !isReady { pthread_cond_wait(condition, mutex) }
+        isReady = false
+        pthread_mutex_unlock(mutex)
+        return waiter.outcome
+    }
+}
+
+/// Where a source puts its values: gathers batches for a channel and blocks while there is no room.
+public final class Outlet: @unchecked Sendable {  // used by its source's thread alone; counters are read after it ended
+    private let channel: Channel
+    private let parker: ThreadParker
+    private let scheduler: Scheduler
+    private let context: Context
+    private var batch = Batch()
+    private var granted = 0
+    /// Nobody wants more values, or the run was cancelled: return from `run`.
+    public private(set) var isClosed = false
+    /// Values handed over.
+    public private(set) var sent = 0
+    /// Values that were gathered and found nobody.
+    public private(set) var dropped = 0
+    /// What to do with input that is not a value; set by the host.
+    private let reject: @Sendable (_ problem: String, _ text: String) -> Bool
+
+    private static let batchLimit = 256
+    private static let batchBytes = 128 << 10
+
+    /// - Parameter reject: gets a problem and the offending text, shortened; false: the source fails with it.
+    public init(
+        channel: Channel, scheduler: Scheduler, context: Context,
+        reject: @escaping @Sendable (_ problem: String, _ text: String) -> Bool
+    ) {
+        self.channel = channel
+        self.scheduler = scheduler
+        self.context = context
+        self.reject = reject
+        parker = ThreadParker(scheduler: scheduler, context: context)
+    }
+
+    func begin() { if !context.add(parker) { isClosed = true } }
+
+    func end() {
+        flush()
+        if granted > 0 {
+            _ = channel.commit(nil, unused: granted)
+            granted = 0
+        }
+        context.remove(parker)
+    }
+
+    /// Room for one message of `size` bytes (a multiple of 8, header included), to be filled by the caller before any
+    /// other call; nil: closed. May block.
+    public func reserve(size: Int) -> UnsafeMutableRawPointer? {
+        guard !isClosed, makeRoom() else { return nil }
+        return batch.appendUninitialized(size: size)
+    }
+
+    /// Sends a text as one message of `kind`, `MSG_STRING` or `MSG_JSON`. False: closed.
+    public func send(text: UnsafeRawBufferPointer, kind: UInt8) -> Bool {
+        let size = Int(msg_padded(UInt32(MSG_TEXT_OFFSET) + UInt32(text.count)))
+        guard let place = reserve(size: size) else { return false }
+        (place + size - 8).storeBytes(of: 0, as: UInt64.self)  // the padding, before header and text
+        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, reserved: 0), as: msg_header.self)
+        place.storeBytes(of: UInt32(text.count), toByteOffset: 8, as: UInt32.self)
+        if text.count > 0 { memcpy(place + Int(MSG_TEXT_OFFSET), text.baseAddress!, text.count) }
+        return true
+    }
+
+    /// Sends a copy of `message`. False: closed.
+    public func send(_ message: MessagePointer) -> Bool {
+        guard let place = reserve(size: message.size) else { return false }
+        memcpy(place, message, message.size)
+        message.retainObjects()
+        return true
+    }
+
+    /// Input that is not a value: counted and skipped (true), or the source's end, by the declared policy (false:
+    /// throw `ConnectorError(problem)`).
+    public func reject(_ problem: String, text: String) -> Bool { reject(problem, text) }
+
+    /// Sends what is gathered. To be called before a read that may block.
+    public func flush() {
+        guard !batch.isEmpty else { return }
+        let full = batch
+        batch = Batch()
+        if channel.capacity == 0 {
+            while let message = full.first {
+                switch channel.send(message, parker.waiter) {
+                case .sent: sent += 1
+                case .waiting:
+                    if case .sent = parker.park() {
+                        sent += 1
+                    } else {
+                        parker.waiter.outbox.drop()
+                        channel.forget()
+                        dropped += 1
+                        isClosed = true
+                    }
+                case .closed, .full:
+                    message.releaseObjects()
+                    dropped += 1
+                    isClosed = true
+                }
+                full.removeFirst()
+            }
+            return
+        }
+        let count = full.count
+        if channel.commit(full, unused: 0) {
+            sent += count
+        } else {
+            dropped += full.drop()
+            isClosed = true
+        }
+        granted -= count
+    }
+
+    private func makeRoom() -> Bool {
+        if channel.capacity == 0 {
+            if !batch.isEmpty { flush() }
+            return !isClosed
+        }
+        if batch.count < granted && batch.byteCount < Self.batchBytes { return true }
+        flush()
+        while granted == 0 && !isClosed {
+            switch channel.reserve(scheduler.batchLimit(Self.batchLimit), parker.waiter) {
+            case .granted(let n): granted = n
+            case .closed: isClosed = true
+            case .waiting:
+                switch parker.park() {
+                case .granted(let n): granted = n
+                default:
+                    channel.forget()
+                    isClosed = true
+                }
+            }
+        }
+        return !isClosed
+    }
+}
+
+/// Runs `source` on a thread of its own. `done` gets its error, or nil, and the outlet with its counts.
+public func start(
+    _ source: any HostSource, _ outlet: Outlet, scheduler: Scheduler,
+    done: @escaping @Sendable (ConnectorError?) -> Void
+) {
+    scheduler.beginActivity()
+    spawn(stack: 512 << 10) {
+        var failure: ConnectorError?
+        outlet.begin()
+        do throws(ConnectorError) { try source.run(outlet) } catch { failure = error }
+        outlet.end()
+        done(failure)
+        scheduler.endActivity()
+    }
+}
+
+/// Feeds `sink` from `channel` on a thread of its own, until the channel is closed and empty, the context ends, or the
+/// sink fails. `done` gets the error, or nil, and how many values were delivered; the channel's reading side is closed
+/// before, and `left` values were dropped by that.
+public func start(
+    _ sink: any HostSink, from channel: Channel, scheduler: Scheduler, context: Context,
+    done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
+) {
+    scheduler.beginActivity()
+    spawn(stack: 512 << 10) {
+        let parker = ThreadParker(scheduler: scheduler, context: context)
+        let canceller = SinkCanceller(sink)
+        var failure: ConnectorError?
+        var delivered = 0, left = 0
+        do throws(ConnectorError) {
+            try sink.open()
+            if context.add(parker) && context.add(canceller) {
+                feeding: while true {
+                    var taken: Batch?
+                    switch channel.takeBatch(256, nil) {
+                    case .batch(let batch): taken = batch
+                    case .closed: break feeding
+                    case .waiting, .empty:
+                        try sink.flush()
+                        switch channel.takeBatch(256, parker.waiter) {
+                        case .batch(let batch): taken = batch
+                        case .closed: break feeding
+                        case .empty: break
+                        case .waiting:
+                            if case .batch = parker.park() {
+                                taken = parker.waiter.batch
+                                parker.waiter.batch = nil
+                            } else if case .closed = parker.waiter.outcome {
+                                break feeding
+                            } else {
+                                channel.forget()
+                                break feeding
+                            }
+                        }
+                    }
+                    guard let batch = taken else { continue }
+                    let count = batch.count
+                    do throws(ConnectorError) {
+                        while let message = batch.first {
+                            try sink.write(message)
+                            message.releaseObjects()
+                            batch.removeFirst()
+                            delivered += 1
+                        }
+                    } catch {
+                        left += batch.drop()
+                        throw error
+                    }
+                    channel.credit(count, all: false)
+                }
+                try sink.flush()
+            }
+        } catch { failure = error }
+        context.remove(parker)
+        context.remove(canceller)
+        do throws(ConnectorError) { try sink.close() } catch { failure = failure ?? error }
+        left += channel.closeReading().drop()
+        done(failure, delivered, left)
+        scheduler.endActivity()
+    }
+}
+
+private final class SinkCanceller: ContextListener {
+    private let sink: any HostSink
+    init(_ sink: any HostSink) { self.sink = sink }
+    func contextEnded(_ reason: Reason) { sink.cancel() }
+}

@@ -1,0 +1,94 @@
+// Messages as the channels see them: bytes in the layout of CMessage.h, owned by exactly one buffer or batch.
+import CMessage
+import Glibc
+
+public typealias MessagePointer = UnsafePointer<msg_header>
+
+extension UnsafePointer<msg_header> {
+    /// Bytes of the whole message.
+    @inline(__always) public var size: Int { Int(pointee.size) }
+    @inline(__always) public var holdsObjects: Bool { pointee.flags & UInt8(MSG_HAS_OBJECTS) != 0 }
+
+    /// Releases the host objects in this message: whoever drops a message calls it once.
+    public func releaseObjects() { if holdsObjects { visitObjects(SharedObject.release) } }
+    /// Retains them once more: whoever copies a message calls it once.
+    public func retainObjects() { if holdsObjects { visitObjects(SharedObject.retain) } }
+
+    private func visitObjects(_ visit: (UnsafeMutableRawPointer?) -> Void) {
+        let payload = UnsafeRawPointer(self) + Int(MSG_HEADER_SIZE)
+        if pointee.kind == UInt8(MSG_OBJECT) {
+            visit(payload.load(as: UnsafeMutableRawPointer?.self))
+        } else {
+            var values = Self.valueCount(payload)
+            var cursor = payload + 9
+            while values > 0 {  // a flat walk: a nested table only adds to what is left to visit
+                values -= 1
+                let tag = Int32(cursor.load(as: UInt8.self))
+                cursor += 1
+                switch tag {
+                case Int32(MSG_VALUE_INTEGER.rawValue), Int32(MSG_VALUE_FLOAT.rawValue): cursor += 8
+                case Int32(MSG_VALUE_STRING.rawValue): cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
+                case Int32(MSG_VALUE_TABLE.rawValue):
+                    values += Self.valueCount(cursor)
+                    cursor += 9
+                case Int32(MSG_VALUE_OBJECT.rawValue):
+                    visit(cursor.loadUnaligned(as: UnsafeMutableRawPointer?.self))
+                    cursor += 8
+                default: break
+                }
+            }
+        }
+    }
+
+    private static func valueCount(_ table: UnsafeRawPointer) -> Int {
+        Int((table + 1).loadUnaligned(as: UInt32.self)) + 2 * Int((table + 5).loadUnaligned(as: UInt32.self))
+    }
+}
+
+/// Room for one message, used again for the next: what a waiting task sends or receives.
+public final class MessageBuffer {
+    private var bytes: UnsafeMutableRawPointer?
+    private var capacity = 0
+    private var filled = false
+
+    public init() {}
+
+    deinit {
+        drop()
+        free(bytes)
+    }
+
+    /// The message held, or nil.
+    public var message: MessagePointer? { filled ? MessagePointer(bytes!.assumingMemoryBound(to: msg_header.self)) : nil }
+
+    /// Moves `message` here: its bytes are copied, its objects change owner. There must be none yet.
+    public func fill(_ message: MessagePointer) {
+        precondition(!filled, "a message buffer holds one message at a time")
+        let size = message.size
+        if size > capacity {
+            free(bytes)
+            capacity = max(64, size)
+            bytes = malloc(capacity)
+            precondition(bytes != nil, "no memory for a message of \(size) bytes")
+        }
+        memcpy(bytes!, message, size)
+        filled = true
+    }
+
+    /// Forgets the message, which has moved elsewhere. Large buffers are not kept.
+    public func moved() {
+        filled = false
+        if capacity > 1 << 16 {
+            free(bytes)
+            bytes = nil
+            capacity = 0
+        }
+    }
+
+    /// Drops the message, if any.
+    public func drop() {
+        guard let message else { return }
+        message.releaseObjects()
+        moved()
+    }
+}

@@ -1,0 +1,74 @@
+import CMessage
+import DequeModule
+
+/// The messages stored in a channel: batches in a row, so that whole ones change hands by their pointer and single
+/// messages are appended without an allocation each.
+struct MessageQueue {
+    private var batches = Deque<Batch>()
+    private(set) var count = 0
+    /// The last batch is the queue's own, to append single messages to.
+    private var tailIsOpen = false
+
+    private static let openLimit = 16 << 10
+
+    var isEmpty: Bool { count == 0 }
+
+    mutating func append(_ message: MessagePointer) {
+        if !tailIsOpen || batches.isEmpty || batches.last!.byteCount > Self.openLimit {
+            batches.append(Batch())
+            tailIsOpen = true
+        }
+        batches.last!.append(message)
+        count += 1
+    }
+
+    mutating func append(_ batch: Batch) {
+        guard !batch.isEmpty else { return }
+        batches.append(batch)
+        tailIsOpen = false
+        count += batch.count
+    }
+
+    mutating func prepend(_ batch: Batch) {
+        guard !batch.isEmpty else { return }
+        batches.prepend(batch)
+        if batches.count == 1 { tailIsOpen = false }
+        count += batch.count
+    }
+
+    mutating func removeFirst(into buffer: MessageBuffer) {
+        let batch = batches.first!
+        buffer.fill(batch.first!)
+        batch.removeFirst()
+        count -= 1
+        // An emptied open batch stays, to be filled again.
+        if batch.isEmpty && !(tailIsOpen && batches.count == 1) { batches.removeFirst() }
+    }
+
+    /// The first batch, or the first `most` messages of it.
+    mutating func take(_ most: Int) -> Batch {
+        while let first = batches.first, first.isEmpty { batches.removeFirst() }
+        let batch = batches.first!
+        let part: Batch
+        if batch.count <= most {
+            part = batch
+            batches.removeFirst()
+        } else {
+            part = batch.split(first: most)
+        }
+        count -= part.count
+        return part
+    }
+
+    mutating func takeAll() -> Batch {
+        let all = Batch()
+        while let batch = batches.popFirst() {
+            while let message = batch.first {
+                all.append(message)
+                batch.removeFirst()
+            }
+        }
+        count = 0
+        return all
+    }
+}

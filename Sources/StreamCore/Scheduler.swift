@@ -1,0 +1,66 @@
+// The seam between the runtime and time, chance and threads.
+import Synchronization
+
+/// Runs jobs, keeps timers, tells the time and draws random numbers. Nothing in the runtime does any of these except
+/// through it, so a test can put a seeded, single-threaded one with a virtual clock in its place.
+open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses state their locks
+    /// Jobs queued or running, and threads at work outside: while it is above 0, something can still move.
+    private let activity = Atomic<Int>(0)
+    /// Called, on any thread, each time nothing can move any more. Set before the first job.
+    public var onQuiescent: (@Sendable () -> Void)?
+
+    public init() {}
+
+    /// Nanoseconds on the monotonic clock, or the virtual one.
+    open var now: Int64 { preconditionFailure("a scheduler has a clock") }
+    open func random() -> UInt64 { preconditionFailure("a scheduler draws numbers") }
+    /// Puts a job in the queue; `back`: behind all others.
+    open func enqueue(_ job: Job, back: Bool) { preconditionFailure("a scheduler has a queue") }
+    /// Arms `timer`, which must not be armed.
+    open func arm(_ timer: Timer) { preconditionFailure("a scheduler has timers") }
+    /// Disarms it, if it has not fired. A timer that fires at this moment is told apart by its waiter's generation.
+    open func disarm(_ timer: Timer) { preconditionFailure("a scheduler has timers") }
+    /// Timers armed now.
+    open var armedTimers: Int { preconditionFailure("a scheduler has timers") }
+    /// How many messages a batch may gather before it is flushed: tests vary it by seed.
+    open func batchLimit(_ most: Int) -> Int { most }
+
+    /// Counts one more thing that can move: a thread of a source or sink that is about to work.
+    public final func beginActivity() { activity.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+
+    /// The opposite. At the last one, with no timer armed, the program is quiescent.
+    public final func endActivity() {
+        let left = activity.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
+        if left == 0 { noticeQuiescence() }
+    }
+
+    public final var isQuiescent: Bool { activity.load(ordering: .acquiring) == 0 && armedTimers == 0 }
+
+    final func noticeQuiescence() { if isQuiescent { onQuiescent?() } }
+}
+
+/// A moment at which `fire` is called, with no lock held, unless it is disarmed before.
+public final class Timer: @unchecked Sendable {  // `position` is the scheduler's, under its lock
+    public let deadline: Int64
+    let order: UInt64
+    let fire: @Sendable () -> Void
+    var state = State.idle
+    enum State { case idle, armed, over }
+
+    private static let orders = Atomic<UInt64>(0)
+
+    /// - Parameter deadline: nanoseconds on the scheduler's clock.
+    public init(deadline: Int64, fire: @escaping @Sendable () -> Void) {
+        self.deadline = deadline
+        self.fire = fire
+        order = Self.orders.wrappingAdd(1, ordering: .relaxed).newValue
+    }
+}
+
+extension Timer: Comparable {
+    public static func == (a: Timer, b: Timer) -> Bool { a === b }
+    /// Those of the same moment fire in the order in which they were made.
+    public static func < (a: Timer, b: Timer) -> Bool {
+        a.deadline == b.deadline ? a.order < b.order : a.deadline < b.deadline
+    }
+}

@@ -1,0 +1,326 @@
+// The scheduler of real runs: a thread a core, and one thread for timers and for slices that are too old.
+import DequeModule
+import Glibc
+import Synchronization
+
+/// Jobs on `threads` operating-system threads.
+///
+/// A job woken by a running job goes to the waker's own next place, so a consumer follows its producer on the same
+/// core; what was there goes to the shared queue. An idle thread takes from the shared queue, then from the next
+/// places of others. The timer thread ticks each millisecond while jobs run: a thread whose job runs longer than a
+/// slice is sent `interruptSignal`, whose handler (installed by whoever runs code that does not return by itself)
+/// makes the job return `.again`.
+public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` guards the queue, the rest is atomic
+    public struct Configuration: Sendable {
+        public var threads: Int
+        /// Bytes of stack of each thread; reserved, not committed.
+        public var stackSize = 64 << 20
+        /// Nanoseconds after which a running job is asked to return.
+        public var slice: Int64 = 8_000_000
+        public var interruptSignal: Int32?
+        /// Runs once on each thread before its first job.
+        public var onThreadStart: (@Sendable () -> Void)?
+
+        public init(threads: Int = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))) { self.threads = threads }
+    }
+
+    /// What is known of one thread.
+    private final class Place: @unchecked Sendable {  // atomics; `thread` is set before jobs run
+        let next = Atomic<UnsafeMutableRawPointer?>(nil)
+        /// When its job began, 0 between jobs.
+        let since = Atomic<Int64>(0)
+        var thread = pthread_t()
+
+        func exchange(_ job: Job?) -> Job? {
+            let old = next.exchange(
+                job.map { Unmanaged.passRetained($0).toOpaque() }, ordering: .acquiringAndReleasing)
+            return old.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue() }
+        }
+    }
+
+    private static let lookAtQueueEach = 32
+    private static let wakePause: Int64 = 40_000
+    private static let tick: Int64 = 1_000_000
+
+    private let configuration: Configuration
+    private let places: [Place]
+    private var pthreads: [pthread_t] = []
+    private let key: pthread_key_t
+
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let work = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var queue = Deque<Job>()
+    private var sleepers = 0
+    private var stopping = false
+    private let queued = Atomic<Int>(0)
+    private let sleeping = Atomic<Int>(0)
+    private let lastWake = Atomic<Int64>(0)
+
+    private let timerMutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let timerWork = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var timers = TimerQueue()
+    private var timerWakeAt = Int64.max
+    private var ticking = false
+    private var timerThread = pthread_t()
+
+    private let randomState: Atomic<UInt64>
+
+    public init(_ configuration: Configuration = Configuration()) {
+        self.configuration = configuration
+        places = (0..<configuration.threads).map { _ in Place() }
+        var key = pthread_key_t()
+        pthread_key_create(&key, nil)
+        self.key = key
+        pthread_mutex_init(mutex, nil)
+        pthread_mutex_init(timerMutex, nil)
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(work, &attributes)
+        pthread_cond_init(timerWork, &attributes)
+        pthread_condattr_destroy(&attributes)
+        var system = SystemRandomNumberGenerator()
+        randomState = Atomic(system.next())
+        super.init()
+    }
+
+    /// Starts the threads. They run until `stop`.
+    public func start() {
+        for index in places.indices {
+            places[index].thread = spawn(stack: configuration.stackSize) { [self] in
+                pthread_setspecific(key, UnsafeRawPointer(bitPattern: index + 1))
+                configuration.onThreadStart?()
+                loop(places[index])
+            }
+        }
+        timerThread = spawn(stack: 256 << 10) { [self] in timerLoop() }
+    }
+
+    /// Stops the threads when their jobs have returned, and waits for them. Jobs still queued are dropped. Not to be
+    /// called from one of them.
+    public func stop() {
+        pthread_mutex_lock(mutex)
+        stopping = true
+        pthread_cond_broadcast(work)
+        pthread_mutex_unlock(mutex)
+        pthread_mutex_lock(timerMutex)
+        pthread_cond_signal(timerWork)
+        pthread_mutex_unlock(timerMutex)
+        for place in places { pthread_join(place.thread, nil) }
+        pthread_join(timerThread, nil)
+        queue.removeAll()
+        for place in places { _ = place.exchange(nil) }
+    }
+
+    public override var now: Int64 { Self.clock() }
+
+    private static func clock() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+    }
+
+    public override func random() -> UInt64 {
+        var generator = SplitMix64(
+            seed: randomState.wrappingAdd(0x9E37_79B9_7F4A_7C15, ordering: .relaxed).oldValue)
+        return generator.next()
+    }
+
+    // MARK: Jobs
+
+    public override func enqueue(_ job: Job, back: Bool) {
+        let here = Int(bitPattern: pthread_getspecific(key)) - 1
+        if here >= 0 && !back {
+            if let displaced = places[here].exchange(job) {
+                push(displaced)
+            } else if sleeping.load(ordering: .relaxed) > 0 {
+                // Someone idle could run it, but a wake-up costs more than many a job: at most one each 40 us.
+                let now = Self.clock(), last = lastWake.load(ordering: .relaxed)
+                if now - last > Self.wakePause {
+                    lastWake.store(now, ordering: .relaxed)
+                    wakeOne()
+                }
+            }
+        } else {
+            push(job)
+        }
+    }
+
+    private func push(_ job: Job) {
+        pthread_mutex_lock(mutex)
+        queue.append(job)
+        queued.wrappingAdd(1, ordering: .relaxed)
+        if sleepers > 0 { pthread_cond_signal(work) }
+        pthread_mutex_unlock(mutex)
+    }
+
+    private func wakeOne() {
+        pthread_mutex_lock(mutex)
+        if sleepers > 0 { pthread_cond_signal(work) }
+        pthread_mutex_unlock(mutex)
+    }
+
+    private func popQueue() -> Job? {
+        guard queued.load(ordering: .relaxed) > 0 else { return nil }
+        pthread_mutex_lock(mutex)
+        let job = queue.popFirst()
+        if job != nil { queued.wrappingSubtract(1, ordering: .relaxed) }
+        pthread_mutex_unlock(mutex)
+        return job
+    }
+
+    private func steal() -> Job? {
+        for place in places where place.next.load(ordering: .relaxed) != nil {
+            if let job = place.exchange(nil) { return job }
+        }
+        return nil
+    }
+
+    private func loop(_ place: Place) {
+        var turn = 0
+        while true {
+            turn += 1
+            var job: Job?
+            if turn % Self.lookAtQueueEach == 0 { job = popQueue() }
+            if job == nil { job = place.exchange(nil) }
+            if job == nil { job = popQueue() }
+            var spins = 0
+            while job == nil && spins < 200 {  // about 10 us: a neighbour's next job is usually nearer than a wake-up
+                spins += 1
+                job = steal() ?? popQueue()
+            }
+            guard let job = job ?? sleep() else { return }
+            let began = Self.clock()
+            place.since.store(began, ordering: .relaxed)
+            if !tickingHint.load(ordering: .relaxed) { startTicking() }
+            job.runSlice()
+            place.since.store(0, ordering: .relaxed)
+        }
+    }
+
+    /// Waits for a job; nil when the scheduler stops.
+    private func sleep() -> Job? {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        sleepers += 1
+        sleeping.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        defer {
+            sleepers -= 1
+            sleeping.wrappingSubtract(1, ordering: .relaxed)
+        }
+        while !stopping {
+            if let job = queue.popFirst() {
+                queued.wrappingSubtract(1, ordering: .relaxed)
+                return job
+            }
+            if let job = steal() { return job }
+            pthread_cond_wait(work, mutex)
+        }
+        return nil
+    }
+
+    // MARK: Timers and slices
+
+    private let tickingHint = Atomic<Bool>(false)
+
+    public override func arm(_ timer: Timer) {
+        pthread_mutex_lock(timerMutex)
+        timers.arm(timer)
+        if timer.deadline < timerWakeAt { pthread_cond_signal(timerWork) }
+        pthread_mutex_unlock(timerMutex)
+    }
+
+    public override func disarm(_ timer: Timer) {
+        pthread_mutex_lock(timerMutex)
+        timers.disarm(timer)
+        pthread_mutex_unlock(timerMutex)
+    }
+
+    public override var armedTimers: Int {
+        pthread_mutex_lock(timerMutex)
+        defer { pthread_mutex_unlock(timerMutex) }
+        return timers.armed
+    }
+
+    private func startTicking() {
+        pthread_mutex_lock(timerMutex)
+        tickingHint.store(true, ordering: .relaxed)
+        pthread_cond_signal(timerWork)
+        pthread_mutex_unlock(timerMutex)
+    }
+
+    private func timerLoop() {
+        var idleTicks = 0
+        pthread_mutex_lock(timerMutex)
+        while true {
+            let now = Self.clock()
+            if let timer = timers.takeDue(now) {
+                beginActivity()
+                pthread_mutex_unlock(timerMutex)
+                timer.fire()
+                endActivity()
+                pthread_mutex_lock(timerMutex)
+                continue
+            }
+            pthread_mutex_unlock(timerMutex)
+            let busy = watchSlices(now)
+            pthread_mutex_lock(mutex)
+            let stop = stopping
+            pthread_mutex_unlock(mutex)
+            if stop { return }
+            pthread_mutex_lock(timerMutex)
+            idleTicks = busy ? 0 : idleTicks + 1
+            if idleTicks > 20 { tickingHint.store(false, ordering: .relaxed) }
+            var wakeAt = timers.earliest() ?? .max
+            if tickingHint.load(ordering: .relaxed) { wakeAt = min(wakeAt, now + Self.tick) }
+            timerWakeAt = wakeAt
+            if wakeAt == .max {
+                pthread_cond_wait(timerWork, timerMutex)
+            } else if wakeAt > now {
+                var until = timespec(tv_sec: Int(wakeAt / 1_000_000_000), tv_nsec: Int(wakeAt % 1_000_000_000))
+                pthread_cond_timedwait(timerWork, timerMutex, &until)
+            }
+            timerWakeAt = .min
+        }
+    }
+
+    /// Interrupts threads whose job is too old; gets a sleeper up for jobs that nobody has taken. True: jobs run.
+    private func watchSlices(_ now: Int64) -> Bool {
+        var busy = false, waiting = false
+        for place in places {
+            let since = place.since.load(ordering: .relaxed)
+            if since != 0 {
+                busy = true
+                if place.next.load(ordering: .relaxed) != nil { waiting = true }
+                if now - since > configuration.slice, let signal = configuration.interruptSignal {
+                    pthread_kill(place.thread, signal)
+                }
+            }
+        }
+        if waiting && sleeping.load(ordering: .relaxed) > 0 { wakeOne() }
+        return busy
+    }
+}
+
+/// A thread of one's own: for the scheduler, and for calls that block.
+@discardableResult
+public func spawn(stack: Int, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+    final class Box: Sendable {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setstacksize(&attributes, stack)
+    defer { pthread_attr_destroy(&attributes) }
+    var thread = pthread_t()
+    let box = Unmanaged.passRetained(Box(body))
+    let status = pthread_create(
+        &thread, &attributes,
+        { context in
+            Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().body()
+            return nil
+        }, box.toOpaque())
+    precondition(status == 0, "the system gives no more threads")
+    return thread
+}

@@ -1,0 +1,78 @@
+// One waiting party: a Lua task, a thread of a source, a Swift continuation.
+import Synchronization
+
+/// Whoever waits and is told when the wait is over.
+public protocol WaiterOwner: AnyObject {
+    /// The wait has ended; called by whoever ended it, with no lock held.
+    func ready(_ waiter: Waiter)
+}
+
+/// How a wait ended. `index` is the case of a select that won, 0 otherwise.
+public enum WaitOutcome: Sendable, Equatable {
+    case pending
+    /// A receive got the message in `inbox`.
+    case received(index: Int)
+    /// A batch reader got `batch`.
+    case batch
+    /// A send was taken.
+    case sent(index: Int)
+    /// A batch writer may put `n` messages.
+    case granted(Int)
+    /// The channel was closed.
+    case closed(index: Int)
+    /// A timer, a context's end, or what a host operation reports.
+    case ended(Reason)
+    /// A sleep or another host operation is done.
+    case done
+}
+
+/// The seat of one wait at a time. Whoever claims it first decides how the wait ends; all others pass on.
+///
+/// A wait is registered in any number of places under its generation; what is found there later with an older
+/// generation is stale and skipped, so a place need not be told that a wait has ended.
+public final class Waiter: @unchecked Sendable {  // written by the owner, or by the one who has claimed it
+    /// generation << 1 | claimed
+    private let seat = Atomic<UInt64>(1)
+    public unowned let owner: any WaiterOwner
+    public var outcome = WaitOutcome.pending
+    public let inbox = MessageBuffer()
+    public let outbox = MessageBuffer()
+    public var batch: Batch?
+
+    public init(owner: any WaiterOwner) { self.owner = owner }
+
+    /// Of the wait that is open, or was last.
+    public var generation: UInt64 { seat.load(ordering: .relaxed) >> 1 }
+
+    /// Opens a wait and returns its generation. Only the owner calls it, and never while a wait is open.
+    public func begin() -> UInt64 {
+        outcome = .pending
+        let generation = (seat.load(ordering: .relaxed) >> 1) &+ 1
+        seat.store(generation << 1, ordering: .sequentiallyConsistent)
+        return generation
+    }
+
+    /// True for exactly one caller a generation.
+    public func claim(_ generation: UInt64) -> Bool {
+        seat.compareExchange(
+            expected: generation << 1, desired: generation << 1 | 1, ordering: .sequentiallyConsistent
+        ).exchanged
+    }
+
+    /// Claims whatever wait is open now: for a context that ends all waits of a task. False: none was open.
+    public func claimCurrent() -> Bool {
+        let now = seat.load(ordering: .sequentiallyConsistent)
+        return now & 1 == 0 && claim(now >> 1)
+    }
+
+    public func isOpen(_ generation: UInt64) -> Bool { seat.load(ordering: .relaxed) == generation << 1 }
+
+    /// Claims and ends the wait of this generation; false: someone else was first.
+    @discardableResult
+    public func end(_ generation: UInt64, _ outcome: WaitOutcome) -> Bool {
+        guard claim(generation) else { return false }
+        self.outcome = outcome
+        owner.ready(self)
+        return true
+    }
+}

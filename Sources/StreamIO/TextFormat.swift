@@ -1,0 +1,9 @@
+/// How values stand in a stream of bytes.
+public enum TextFormat: String, Sendable, CaseIterable {
+    /// One string a line.
+    case lines
+    /// One JSON text a line.
+    case json
+    /// Chunks of bytes.
+    case bytes
+}

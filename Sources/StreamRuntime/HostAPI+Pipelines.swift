@@ -1,0 +1,164 @@
+// Declaring pipelines, waiting for them, and what the Lua side of the library asks the host.
+import LuaVM
+import StreamCore
+
+extension HostAPI {
+    /// declare(spec): the pipeline that will start at the next wait.
+    static let declare: LuaFunction = { state, vm in
+        let stack = LuaStack(state), worker = Worker.of(vm)
+        switch SpecReader(stack: stack).read(1, vm: vm!) {
+        case .failure(let problem): return misuse(worker, stack, problem.description)
+        case .success(let spec):
+            let pipeline = PipelineRun(
+                run: worker.run, spec: spec, parent: worker.current?.context ?? worker.run.context)
+            worker.run.add(pipeline)
+            worker.declare(pipeline)
+            push(stack, pipeline)
+            return 1
+        }
+    }
+
+    /// collect(pipeline): runs it and waits; a table of its values, or nil and the reason.
+    static let collect: LuaFunction = { state, vm in pipelineWait(state, vm) }
+
+    private static func pipeline(_ stack: LuaStack) -> PipelineRun? {
+        stack.object(1, pipelineType).map { unsafeDowncast(SharedObject.from($0), to: PipelineRun.self) }
+    }
+
+    static func outcome(of pipeline: PipelineRun, _ stack: LuaStack) -> Int32 {
+        pipeline.handle()
+        switch pipeline.outcome {
+        case .success:
+            if case .collect = pipeline.spec.sink {
+                guard let collected = pipeline.collected else { return refuse(stack, .canceled) }
+                guard case .values(let buffers) = collected, let message = buffers.first?.message else {
+                    if case .failed(let text) = collected { return refuse(stack, text) }
+                    return refuse(stack, .canceled)
+                }
+                return stack.decode(message) ? 1 : LuaResult.raise
+            }
+            stack.push(true)
+            return 1
+        case .failure(let problem): return refuse(stack, problem.description)
+        case nil: return refuse(stack, .canceled)
+        }
+    }
+
+    static let pipelineWait: LuaFunction = { state, vm in
+        let stack = LuaStack(state), worker = Worker.of(vm)
+        guard let pipeline = pipeline(stack) else {
+            return misuse(worker, stack, "wait expected a pipeline: call it as pipeline:wait()")
+        }
+        var limit: Int64?
+        if !stack.isNil(2) {
+            limit = nanoseconds(stack, 2)
+            if limit == nil {
+                return misuse(worker, stack, "argument 1 expected \(durationHint), got \(stack.describe(2))")
+            }
+        }
+        if pipeline.outcome != nil { return outcome(of: pipeline, stack) }
+        if let raised = cannotWait(worker, stack, "wait") { return raised }
+        pipeline.handle()
+        let waiter = worker.current!.waiter!
+        if !pipeline.follow(waiter, waiter.begin()) {
+            _ = waiter.claimCurrent()
+            return outcome(of: pipeline, stack)
+        }
+        return wait(worker, stack, .pipeline(pipeline), timeout: limit)
+    }
+
+    static let pipelineCancel: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        guard let pipeline = pipeline(stack) else {
+            return misuse(Worker.of(vm), stack, "cancel expected a pipeline: call it as pipeline:cancel()")
+        }
+        pipeline.handle()
+        pipeline.context.cancel(cause: stack.type(2) == .string ? stack.string(2) : nil)
+        return 0
+    }
+
+    static let pipelineStats: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        guard let pipeline = pipeline(stack) else {
+            return misuse(Worker.of(vm), stack, "stats expected a pipeline: call it as pipeline:stats()")
+        }
+        let account = pipeline.account
+        stack.pushTable()
+        let counts = [
+            ("created", account.created), ("delivered", account.delivered), ("filtered", account.filtered),
+            ("failed", account.failed), ("dropped", account.dropped),
+        ]
+        for (name, value) in counts {
+            stack.push(Int64(value))
+            stack.setField(-2, name)
+        }
+        return 1
+    }
+
+    /// run(): waits until all pipelines have ended. True, or nil and the first failure.
+    static let runPipelines: LuaFunction = { state, vm in
+        let stack = LuaStack(state), worker = Worker.of(vm)
+        if let raised = cannotWait(worker, stack, "run") { return raised }
+        worker.startDeclared()
+        worker.awaited = worker.run.runningPipelines
+        return outcomeOfAll(worker, stack)
+    }
+
+    /// Goes on waiting for the next pipeline that has not ended.
+    static func outcomeOfAll(_ worker: Worker, _ stack: LuaStack) -> Int32 {
+        var failure: LuaProblem?
+        for pipeline in worker.awaited {
+            pipeline.handle()
+            let waiter = worker.current!.waiter!
+            if pipeline.outcome == nil {
+                if pipeline.follow(waiter, waiter.begin()) { return wait(worker, stack, .allPipelines) }
+                _ = waiter.claimCurrent()
+            }
+            if failure == nil, case .failure(let problem) = pipeline.outcome { failure = problem }
+        }
+        worker.awaited = []
+        if let failure { return refuse(stack, failure.description) }
+        stack.push(true)
+        return 1
+    }
+
+    // MARK: What the Lua side asks
+
+    /// misuse(text): raises it as a mistake of the script's line.
+    static let misuse: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        return misuse(Worker.of(vm), stack, stack.string(1) ?? "")
+    }
+
+    /// place(): "script.lua:12", the script's line that runs.
+    static let place: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        stack.push(stack.place)
+        return 1
+    }
+
+    /// duration(value): seconds, or nil.
+    static let duration: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        if let time = nanoseconds(stack, 1) { stack.push(Double(time) / 1e9) } else { stack.pushNil() }
+        return 1
+    }
+
+    /// size(value): bytes, or nil.
+    static let size: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        if let bytes = stack.integer(1) ?? stack.string(1).flatMap(Quantity.bytes), bytes >= 0 {
+            stack.push(bytes)
+        } else {
+            stack.pushNil()
+        }
+        return 1
+    }
+
+    /// kind(value): "a function", "a channel": for messages.
+    static let kind: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        stack.push(stack.describe(1, limit: 60))
+        return 1
+    }
+}

@@ -1,0 +1,261 @@
+// The functions that every state gets from the host, and how they answer. One file a group of functions:
+// HostAPI+Channels, +Tasks, +Pipelines, +Data.
+import LuaVM
+import StreamCore
+
+/// C functions that Lua calls. Each runs on the thread of the worker that owns the state.
+enum HostAPI {
+    // MARK: Object types
+
+    static let channelType = LuaObjectType(
+        "channel", phrase: "a channel", shared: true,
+        methods: [
+            ("send", channelSend), ("try_send", channelTrySend), ("recv", channelReceive),
+            ("try_recv", channelTryReceive), ("range", channelRange), ("close", channelClose),
+            ("is_closed", channelIsClosed), ("capacity", channelCapacity),
+        ],
+        metamethods: [("__len", channelLength)])
+    static let taskType = LuaObjectType(
+        "task", phrase: "a task", shared: false,
+        methods: [("wait", taskWait), ("cancel", taskCancel), ("status", taskStatus)],
+        metamethods: [("__close", taskCancel)])
+    static let pipelineType = LuaObjectType(
+        "pipeline", phrase: "a pipeline", shared: false,
+        methods: [("wait", pipelineWait), ("cancel", pipelineCancel), ("stats", pipelineStats)])
+    static let contextType = LuaObjectType(
+        "context", phrase: "a context", shared: true,
+        methods: [("err", contextError), ("cause", contextCause), ("cancel", contextCancel)])
+
+    private static func type(of object: SharedObject) -> LuaObjectType {
+        switch object {
+        case is Channel: channelType
+        case is LuaTask: taskType
+        case is PipelineRun: pipelineType
+        default: contextType
+        }
+    }
+
+    static func push(_ stack: LuaStack, _ object: SharedObject) {
+        stack.push(object: object.reference, type(of: object))
+    }
+    static func pushContext(_ stack: LuaStack, _ context: Context) { push(stack, context) }
+
+    static func channel(_ stack: LuaStack, _ index: Int32) -> Channel? {
+        stack.object(index, channelType).map { unsafeDowncast(SharedObject.from($0), to: Channel.self) }
+    }
+
+    // MARK: Installation
+
+    private static let installed: Void = LuaVM.install(
+        LuaHostFunctions(
+            print: printLine, warn: warn, findModule: findModule, finish: finish,
+            needLibrary: { state in
+                let vm = LuaVM.vm(of: state)
+                HostAPI.loadLibrary(Worker.of(vm), LuaStack(state))
+            },
+            now: { vm in Double(Worker.of(vm).scheduler.now) / 1e9 },
+            wall: { vm in Worker.of(vm).run.environment.wall() },
+            retain: { SharedObject.retain($0) },
+            release: { SharedObject.release($0) },
+            typeOf: { reference in HostAPI.type(of: SharedObject.from(reference!)).typePointer }))
+
+    /// Once a process.
+    static func install() { _ = installed }
+
+    /// Prepares a new state: `arg` (in the main worker), `host` functions of the embedding program.
+    static func open(_ worker: Worker, arguments: [String]?, scriptPath: String) {
+        let stack = worker.vm.main
+        guard let arguments else { return }
+        worker.vm.pushGlobals()
+        stack.pushTable()
+        stack.push(scriptPath)
+        stack.setIndex(-2, 0)
+        for (index, argument) in arguments.enumerated() {
+            stack.push(argument)
+            stack.setIndex(-2, Int64(index + 1))
+        }
+        stack.setField(-2, "arg")
+        stack.pop()
+    }
+
+    /// Loads the embedded library into the state, once; it is what `require "stream"` returns.
+    static func loadLibrary(_ worker: Worker, _ stack: LuaStack) {
+        guard let source = worker.run.environment.library("stream") else { return }
+        let top = stack.top
+        let problem = source.withUnsafeBytes { stack.load($0, name: "=[stream]") }
+        precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        stack.pushTable()
+        for (name, function) in functions {
+            stack.push(function)
+            stack.setField(-2, name)
+        }
+        let failure = stack.call(arguments: 1, results: 1)
+        precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
+        stack.recordLibrary("stream")
+        stack.setTop(top)
+    }
+
+    /// What the Lua side of the library is built from.
+    private static let functions: [(String, LuaFunction)] = [
+        ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
+        ("chan", makeChannel), ("go", go), ("sleep", sleep), ("now", now), ("run", runPipelines),
+        ("declare", declare), ("collect", collect), ("kind", kind), ("is_channel", isChannel),
+        ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
+        ("log", log), ("call", callHost), ("has_host", hasHost), ("context", currentContext),
+    ]
+
+    // MARK: Answers
+
+    /// Raises `text` as a mistake of the script's line that called.
+    static func misuse(_ worker: Worker, _ stack: LuaStack, _ text: String) -> Int32 {
+        worker.lastMisuse = text
+        let place = stack.place
+        stack.push(place.isEmpty ? text : "\(place): \(text)")
+        return LuaResult.raise
+    }
+
+    /// Returns `nil, reason`.
+    static func refuse(_ stack: LuaStack, _ reason: String) -> Int32 {
+        stack.pushNil()
+        stack.push(reason)
+        return 2
+    }
+
+    static func refuse(_ stack: LuaStack, _ reason: Reason) -> Int32 { refuse(stack, reason.description) }
+
+    /// Why a wait cannot begin here, if it cannot.
+    static func cannotWait(_ worker: Worker, _ stack: LuaStack, _ what: String) -> Int32? {
+        if worker.current == nil || !stack.canWait {
+            return misuse(
+                worker, stack,
+                "\(what) cannot wait here: Lua cannot leave a sort comparator, a gsub callback or a metamethod that "
+                    + "C code called")
+        }
+        return nil
+    }
+
+    /// Begins the running task's wait, which is registered already; ends at once if its context has.
+    static func wait(_ worker: Worker, _ stack: LuaStack, _ wait: Wait, timeout: Int64? = nil) -> Int32 {
+        let task = worker.current!
+        task.wait = wait
+        if task.context.reason != nil && task.waiter.claimCurrent() {
+            task.waiter.outcome = .ended(task.context.reason!)
+            return answer(worker, stack)
+        }
+        if let timeout {
+            let waiter = task.waiter!
+            let generation = waiter.generation
+            let timer = Timer(deadline: worker.scheduler.now &+ timeout) {
+                if case .sleep = wait { waiter.end(generation, .done) } else { waiter.end(generation, .ended(.timeout)) }
+            }
+            task.timer = timer
+            worker.scheduler.arm(timer)
+        }
+        worker.startDeclared()
+        return LuaResult.wait
+    }
+
+    static let finish: LuaFunction = { state, vm in answer(Worker.of(vm), LuaStack(state)) }
+
+    /// The results of the wait that is over.
+    private static func answer(_ worker: Worker, _ stack: LuaStack) -> Int32 {
+        let task = worker.current!
+        let wait = task.wait
+        task.wait = .none
+        if let timer = task.timer {
+            worker.scheduler.disarm(timer)
+            task.timer = nil
+        }
+        switch task.waiter.outcome {
+        case .received:
+            worker.received.drop()
+            worker.received.fill(task.waiter.inbox.message!)
+            task.waiter.inbox.moved()
+            LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
+            return LuaResult.value
+        case .sent:
+            stack.push(true)
+            return 1
+        case .closed:
+            task.waiter.outbox.drop()
+            if case .range = wait {
+                stack.pushNil()
+                return 1
+            }
+            return refuse(stack, .closed)
+        case .done:
+            switch wait {
+            case .task(let other): return results(of: other, stack)
+            case .pipeline(let pipeline): return outcome(of: pipeline, stack)
+            case .allPipelines: return outcomeOfAll(worker, stack)
+            case .output: return 0
+            default:
+                stack.push(true)
+                return 1
+            }
+        case .ended(let reason):
+            task.waiter.outbox.drop()
+            wait.channel?.forget()
+            if case .range = wait {
+                stack.pushNil()
+                return 1
+            }
+            if case .output = wait { return 0 }
+            return refuse(stack, reason)
+        case .pending, .batch, .granted:
+            preconditionFailure("a task's wait ends with what it waited for")
+        }
+    }
+
+    // MARK: Arguments
+
+    /// Seconds or text at `index` as nanoseconds. Nil: neither; the message says what is accepted.
+    static func nanoseconds(_ stack: LuaStack, _ index: Int32) -> Int64? {
+        if let number = stack.number(index) {
+            guard number >= 0, number.isFinite else { return number == .infinity ? Int64.max / 4 : nil }
+            return number >= 9e9 ? Int64.max / 4 : Int64(number * 1e9)
+        }
+        return stack.string(index).flatMap { Quantity.nanoseconds($0) }
+    }
+
+    static let durationHint = #"a duration: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h""#
+}
+
+/// Durations and sizes as text.
+enum Quantity {
+    private static func split(_ text: String) -> (Double, Substring)? {
+        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+        guard let number = Double(digits), number.isFinite else { return nil }
+        return (number, text.dropFirst(digits.count))
+    }
+
+    static func nanoseconds(_ text: String) -> Int64? {
+        guard let (number, unit) = split(text) else { return nil }
+        let scale: Double
+        switch unit {
+        case "ns": scale = 1
+        case "us": scale = 1e3
+        case "ms": scale = 1e6
+        case "s": scale = 1e9
+        case "m": scale = 60e9
+        case "h": scale = 3600e9
+        default: return nil
+        }
+        let value = number * scale
+        return value >= 9e18 ? Int64.max / 4 : Int64(value.rounded())
+    }
+
+    static func bytes(_ text: String) -> Int64? {
+        guard let (number, unit) = split(text) else { return nil }
+        let scale: Double
+        switch unit {
+        case "", "B": scale = 1
+        case "KB", "K": scale = 1024
+        case "MB", "M": scale = 1024 * 1024
+        case "GB", "G": scale = 1024 * 1024 * 1024
+        default: return nil
+        }
+        let value = number * scale
+        return value >= 9e18 ? nil : Int64(value)
+    }
+}

@@ -1,0 +1,124 @@
+// One coroutine that the host runs in a worker.
+import DequeModule
+import LuaVM
+import StreamCore
+
+/// How a task ended.
+enum TaskEnd {
+    /// It returned; the values are on its stack while the completion runs.
+    case returned(Int32)
+    case failed(ScriptFailure)
+    /// Its context ended and it did not return by itself.
+    case stopped(Reason)
+}
+
+/// An error that a script raised, for people.
+struct ScriptFailure: Sendable {
+    /// Lua's message, with file and line where Lua gives them.
+    var message: String
+    var traceback = ""
+    /// A mistake in the program that the host found, rather than something that happened.
+    var isMisuse = false
+}
+
+/// What a task's function is waiting for, and so what `finish` gives it.
+enum Wait {
+    case none
+    case send(Channel)
+    case receive(Channel)
+    case range(Channel)
+    case sleep
+    case task(LuaTask)
+    case pipeline(PipelineRun)
+    case allPipelines
+    case output
+
+    var description: String {
+        switch self {
+        case .none: "computing"
+        case .send(let channel): "sending on \(channel.name)"
+        case .receive(let channel), .range(let channel): "receiving from \(channel.name)"
+        case .sleep: "sleeping"
+        case .task: "waiting for a task"
+        case .pipeline: "waiting for a pipeline"
+        case .allPipelines: "waiting for the pipelines"
+        case .output: "waiting for standard output"
+        }
+    }
+
+    var channel: Channel? {
+        switch self {
+        case .send(let channel), .receive(let channel), .range(let channel): channel
+        default: nil
+        }
+    }
+}
+
+/// A task of a worker: a coroutine, the context it runs in, and its one seat for waiting.
+final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Sendable {
+    // Touched by its worker's thread alone, but for `waiter` and what `lock` in the worker guards.
+    let worker: Worker
+    let stack: LuaStack
+    let reference: Int32
+    let context: Context
+    private(set) var waiter: Waiter!
+    var wait = Wait.none
+    var timer: Timer?
+    /// Arguments on its stack for the next resume.
+    var arguments: Int32
+    /// The ports of the stage whose driver this task runs.
+    var ports: StagePorts?
+    private let completion: (LuaTask, TaskEnd) -> Void
+    /// What `task:wait()` returns: messages, or why there are none.
+    var result: TaskResult?
+    var isFailureHandled = false
+    private(set) var isOver = false
+    /// Others that wait for this one.
+    var followers: [(waiter: Waiter, generation: UInt64)] = []
+    /// Where it was started: `script.lua:12`.
+    let origin: String
+
+    enum TaskResult {
+        case values([MessageBuffer])
+        case failed(String)
+    }
+
+    /// - Parameter completion: called once on the worker's thread, with the task's stack still there.
+    init(
+        worker: Worker, stack: LuaStack, reference: Int32, arguments: Int32, context: Context, origin: String,
+        completion: @escaping (LuaTask, TaskEnd) -> Void
+    ) {
+        self.worker = worker
+        self.stack = stack
+        self.reference = reference
+        self.arguments = arguments
+        self.context = context
+        self.origin = origin
+        self.completion = completion
+        super.init()
+        waiter = Waiter(owner: self)
+    }
+
+    func ready(_ waiter: Waiter) { worker.makeReady(self) }
+
+    func contextEnded(_ reason: Reason) {
+        if waiter.claimCurrent() {
+            waiter.outcome = .ended(reason)
+            worker.makeReady(self)
+        }
+        worker.contextEnded(of: self)
+    }
+
+    /// Ends it, once.
+    func complete(_ end: TaskEnd) {
+        guard !isOver else { return }
+        isOver = true
+        context.remove(self)
+        timer.map(worker.scheduler.disarm)
+        timer = nil
+        completion(self, end)
+        let told = followers
+        followers = []
+        for follower in told { follower.waiter.end(follower.generation, .done) }
+    }
+}

@@ -1,0 +1,354 @@
+// Stages and sources of the host: jobs that move messages from a channel, or from nowhere, to a channel.
+import CMessage
+import StreamCore
+
+/// Moves messages without a worker. Its subclasses say where they come from and what becomes of them.
+class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its running thread's, but for the waiter
+    let output: Channel?
+    let context: Context
+    private(set) var waiter: Waiter!
+    private var grant = 0
+    private var gathered = Batch()
+    private var isWaiting = false
+    private let done: (Pump) -> Void
+    private(set) var isOver = false
+    private(set) var sent = 0, dropped = 0, filtered = 0
+    /// Nobody wants the output any more.
+    private(set) var isClosed = false
+    private var stopRequested = false
+
+    init(scheduler: Scheduler, output: Channel?, context: Context, done: @escaping (Pump) -> Void) {
+        self.output = output
+        self.context = context
+        self.done = done
+        super.init(scheduler: scheduler)
+        waiter = Waiter(owner: self)
+    }
+
+    func start() {
+        if !context.add(self) { contextEnded(context.reason ?? .canceled) }
+        wake()
+    }
+
+    func ready(_ waiter: Waiter) { wake() }
+
+    func contextEnded(_ reason: Reason) {
+        stopRequested = true
+        if waiter.claimCurrent() { waiter.outcome = .ended(reason) }
+        wake()
+    }
+
+    /// Ends it as at its natural end. Any thread.
+    func stop() {
+        stopRequested = true
+        if waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
+        wake()
+    }
+
+    /// What a step came to.
+    enum Step { case more, waits, over }
+
+    /// Moves some messages.
+    func step() -> Step { .over }
+    /// The wait that a step began is over.
+    func resumed(_ outcome: WaitOutcome) {}
+    /// What is left is given back or dropped; returns how many were dropped.
+    func release() -> Int { 0 }
+
+    override func run() -> Outcome {
+        guard !isOver else { return .park }
+        if isWaiting {
+            let outcome = waiter.outcome
+            if outcome == .pending && !stopRequested { return .park }
+            isWaiting = false
+            switch outcome {
+            case .granted(let n): grant = n
+            case .closed where waitsForRoom:
+                isClosed = true
+                if waiter.outbox.message != nil {
+                    waiter.outbox.drop()
+                    dropped += 1
+                }
+            case .ended:
+                output?.forget()
+                if waiter.outbox.message != nil {
+                    waiter.outbox.drop()
+                    dropped += 1
+                }
+            default: resumed(outcome)
+            }
+            waitsForRoom = false
+        }
+        for _ in 0..<64 {
+            if stopRequested || isClosed { return finish() }
+            switch step() {
+            case .more: continue
+            case .waits:
+                isWaiting = true
+                if stopRequested && waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
+                if waiter.outcome != .pending { return .again }
+                return .park
+            case .over: return finish()
+            }
+        }
+        flush()
+        return .again
+    }
+
+    private var waitsForRoom = false
+
+    /// Room for one message, or nil: waits, or closed (`isClosed`).
+    private func hasRoom() -> Bool? {
+        guard let output else { return true }
+        if output.capacity == 0 { return true }
+        if gathered.count < grant { return true }
+        flush()
+        switch output.reserve(scheduler.batchLimit(min(256, max(1, output.capacity / 2))), waiter) {
+        case .granted(let n):
+            grant = n
+            return true
+        case .closed:
+            isClosed = true
+            return nil
+        case .waiting:
+            waitsForRoom = true
+            return nil
+        }
+    }
+
+    enum Emission { case sent, waits, closed }
+
+    /// Passes on one message, whose objects it takes over unless the result is `.waits`; then it is to be offered again
+    /// (not with a rendezvous, where it counts as sent).
+    func emit(_ message: MessagePointer) -> Emission {
+        guard let output else {
+            message.releaseObjects()
+            sent += 1
+            return .sent
+        }
+        if output.capacity == 0 {
+            switch output.send(message, waiter) {
+            case .sent:
+                sent += 1
+                return .sent
+            case .waiting:
+                waitsForRoom = true
+                sent += 1
+                return .waits
+            case .closed, .full:
+                isClosed = true
+                return .closed
+            }
+        }
+        guard hasRoom() != nil else { return isClosed ? .closed : .waits }
+        gathered.append(message)
+        return .sent
+    }
+
+    func filter(_ message: MessagePointer) {
+        message.releaseObjects()
+        filtered += 1
+    }
+
+    /// Sends what is gathered and gives unused room back.
+    func flush() {
+        guard let output, grant > 0 else { return }
+        let batch = gathered
+        gathered = Batch()
+        let count = batch.count
+        if output.commit(batch, unused: grant - count) {
+            sent += count
+        } else {
+            dropped += batch.drop()
+            isClosed = true
+        }
+        grant = 0
+    }
+
+    private func finish() -> Outcome {
+        flush()
+        isOver = true
+        context.remove(self)
+        dropped += release()
+        done(self)
+        return .park
+    }
+}
+
+/// A source whose values are known: a range of integers, a list.
+final class ValuePump: Pump, @unchecked Sendable {
+    private var next: () -> Bool
+    private let message: UnsafeMutablePointer<msg_header>
+    private var values: Batch?
+    private(set) var created = 0
+    private var pending = false
+
+    /// - Parameters: integers from `first` to `last`.
+    init(
+        first: Int64, last: Int64, by step: Int64, scheduler: Scheduler, output: Channel, context: Context,
+        done: @escaping (Pump) -> Void
+    ) {
+        let raw = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
+        raw.storeBytes(
+            of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, reserved: 0), as: msg_header.self)
+        message = raw.assumingMemoryBound(to: msg_header.self)
+        var value: Int64? = first
+        next = {
+            guard let now = value, step > 0 ? now <= last : now >= last else { return false }
+            raw.storeBytes(of: now, toByteOffset: 8, as: Int64.self)
+            let (following, overflow) = now.addingReportingOverflow(step)
+            value = overflow ? nil : following
+            return true
+        }
+        super.init(scheduler: scheduler, output: output, context: context, done: done)
+    }
+
+    init(
+        values: Batch, scheduler: Scheduler, output: Channel, context: Context, done: @escaping (Pump) -> Void
+    ) {
+        self.values = values
+        next = { false }
+        message = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
+            .assumingMemoryBound(to: msg_header.self)
+        super.init(scheduler: scheduler, output: output, context: context, done: done)
+    }
+
+    deinit { UnsafeMutableRawPointer(message).deallocate() }
+
+    override func step() -> Step {
+        for _ in 0..<256 {
+            let now: MessagePointer
+            if let values {
+                guard let first = values.first else { return .over }
+                now = first
+            } else {
+                if !pending {
+                    guard next() else { return .over }
+                }
+                pending = true
+                now = MessagePointer(message)
+            }
+            let rendezvous = output?.capacity == 0
+            switch emit(now) {
+            case .sent:
+                created += 1
+                pending = false
+                values?.removeFirst()
+            case .waits:
+                if rendezvous {
+                    created += 1
+                    pending = false
+                    values?.removeFirst()
+                }
+                return .waits
+            case .closed: return .over
+            }
+        }
+        return .more
+    }
+}
+
+/// Passes on from a channel: all, the first n, all but the first n; or nowhere, as the null sink.
+final class ChannelPump: Pump, @unchecked Sendable {
+    private let input: Channel
+    private let limit: Int
+    private var toSkip: Int
+    private var toTake: Int
+    private var batch: Batch?
+    private var consumed = 0
+    /// The input is a script's channel, which outlives the pipeline: what was not passed on goes back to it.
+    private let givesBack: Bool
+    private let onInputEnd: (Channel) -> Int
+
+    init(
+        from input: Channel, to output: Channel?, skip: Int = 0, take: Int = .max, givesBack: Bool,
+        scheduler: Scheduler, context: Context, onInputEnd: @escaping (Channel) -> Int,
+        done: @escaping (Pump) -> Void
+    ) {
+        self.input = input
+        self.givesBack = givesBack
+        self.onInputEnd = onInputEnd
+        toSkip = skip
+        toTake = take
+        limit = givesBack ? 1 : 256
+        super.init(scheduler: scheduler, output: output, context: context, done: done)
+    }
+
+    override func step() -> Step {
+        if toTake == 0 { return .over }
+        if batch == nil {
+            switch input.takeBatch(scheduler.batchLimit(limit), nil) {
+            case .batch(let taken): batch = taken
+            case .closed: return .over
+            case .empty, .waiting:
+                flush()
+                switch input.takeBatch(scheduler.batchLimit(limit), waiter) {
+                case .batch(let taken): batch = taken
+                case .closed: return .over
+                case .empty, .waiting: return .waits
+                }
+            }
+        }
+        while let message = batch?.first {
+            if toSkip > 0 {
+                toSkip -= 1
+                filter(message)
+                advance()
+                continue
+            }
+            if toTake == 0 { return .over }
+            let rendezvous = output?.capacity == 0
+            switch emit(message) {
+            case .sent:
+                toTake -= 1
+                advance()
+            case .waits:
+                if rendezvous {
+                    toTake -= 1
+                    advance()
+                }
+                credit(all: true)
+                return .waits
+            case .closed: return .over
+            }
+        }
+        batch = nil
+        credit(all: false)
+        return toTake == 0 ? .over : .more
+    }
+
+    private func advance() {
+        batch!.removeFirst()
+        consumed += 1
+    }
+
+    private func credit(all: Bool) {
+        input.credit(consumed, all: all)
+        consumed = 0
+    }
+
+    override func resumed(_ outcome: WaitOutcome) {
+        if case .batch = outcome {
+            batch = waiter.batch
+            waiter.batch = nil
+        }
+    }
+
+    override func release() -> Int {
+        credit(all: true)
+        if waiter.batch != nil {
+            batch = waiter.batch
+            waiter.batch = nil
+        }
+        input.forget()
+        guard let rest = batch, !rest.isEmpty else { return onInputEnd(input) }
+        batch = nil
+        let count = rest.count
+        input.credit(count, all: false)
+        if givesBack {
+            input.giveBack(rest)
+            return onInputEnd(input)
+        }
+        return rest.drop() + onInputEnd(input)
+    }
+}

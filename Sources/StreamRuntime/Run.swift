@@ -1,0 +1,261 @@
+// One run of a script: its workers, pipelines, contexts, and how it ends.
+import LuaVM
+import StreamCore
+
+/// Where a run's text goes: standard output and standard error.
+public protocol TextOutput: AnyObject, Sendable {
+    /// Takes whole lines; never blocks.
+    func enqueue(_ bytes: UnsafeRawBufferPointer)
+    /// Bytes taken and not yet written.
+    var pendingBytes: Int { get }
+    /// Calls `body` once fewer than `below` bytes are pending; at once if they are.
+    func whenDrained(below: Int, _ body: @escaping @Sendable () -> Void)
+}
+
+/// A function of the host that scripts call as `host.name(...)`. It gets and returns plain values.
+public typealias HostFunction = @Sendable ([HostValue]) throws -> HostValue
+
+/// The options that a script gave to a source or a sink.
+public struct ConnectorOptions: Sendable {
+    public var kind: String
+    public var path: String?
+    public var format: String
+    public var append = false
+    public var follow = false
+}
+
+/// What a run gets from whoever embeds it.
+public struct RunEnvironment: Sendable {
+    /// Paths as the script's messages name them; nil: the script is given as text.
+    public var scriptPath: String
+    public var script: [UInt8]
+    public var arguments: [String] = []
+    public var output: any TextOutput
+    public var errors: any TextOutput
+    public var makeSource: @Sendable (ConnectorOptions) throws(ConnectorError) -> any HostSource
+    public var makeSink: @Sendable (ConnectorOptions) throws(ConnectorError) -> any HostSink
+    public var library: @Sendable (String) -> [UInt8]?
+    public var readModule: @Sendable (String) -> (path: String, source: [UInt8])?
+    public var functions: [String: HostFunction] = [:]
+    public var wall: @Sendable () -> Double
+    /// Memory limit of a worker, bytes.
+    public var workerMemory = 256 << 20
+
+    public init(
+        scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,
+        makeSource: @escaping @Sendable (ConnectorOptions) throws(ConnectorError) -> any HostSource,
+        makeSink: @escaping @Sendable (ConnectorOptions) throws(ConnectorError) -> any HostSink,
+        library: @escaping @Sendable (String) -> [UInt8]?,
+        readModule: @escaping @Sendable (String) -> (path: String, source: [UInt8])?,
+        wall: @escaping @Sendable () -> Double
+    ) {
+        self.scriptPath = scriptPath
+        self.script = script
+        self.output = output
+        self.errors = errors
+        self.makeSource = makeSource
+        self.makeSink = makeSink
+        self.library = library
+        self.readModule = readModule
+        self.wall = wall
+    }
+}
+
+/// How a run ended.
+public struct RunResult: Sendable {
+    public enum Status: Sendable { case done, failed, wrong }
+    public var status = Status.done
+    /// What went wrong, whole messages in order.
+    public var failures: [String] = []
+    /// What became of the values, summed over all pipelines.
+    public var account = Account()
+}
+
+/// Counts of values: created = delivered + filtered + failed + dropped, where a stage that makes several values of one
+/// creates the others.
+public struct Account: Sendable, Equatable {
+    public var created = 0, delivered = 0, filtered = 0, failed = 0, dropped = 0
+    public init() {}
+    public var isBalanced: Bool { created == delivered + filtered + failed + dropped }
+}
+
+/// A run in progress. It ends when the top level, every pipeline and every task have; `onEnd` is called once then.
+public final class Run: @unchecked Sendable {  // `lock` guards what many workers change
+    /// Nanoseconds that a computing task has to end by itself after its context ended.
+    static let grace: Int64 = 100_000_000
+
+    public let scheduler: Scheduler
+    public let environment: RunEnvironment
+    public let context: Context
+    private let onEnd: @Sendable (RunResult) -> Void
+
+    private let lock = Lock()
+    private var live = 0
+    private var result = RunResult()
+    private var isOver = false
+    private var isDraining = false
+    private var pipelines: [ObjectIdentifier: PipelineRun] = [:]
+    private var workers: [ObjectIdentifier: Worker] = [:]
+    private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
+    private var objects: [SharedObject] = []
+
+    public init(
+        scheduler: Scheduler, environment: RunEnvironment, onEnd: @escaping @Sendable (RunResult) -> Void
+    ) {
+        HostAPI.install()
+        self.scheduler = scheduler
+        self.environment = environment
+        self.onEnd = onEnd
+        context = Context(scheduler: scheduler)
+        scheduler.onQuiescent = { [weak self] in self?.nothingMoves() }
+    }
+
+    /// Starts the script's top level in the main worker.
+    public func start() {
+        begin()
+        let main = Worker(run: self, name: "main") { worker in self.startTopLevel(worker) }
+        add(main)
+        main.wake()
+    }
+
+    private func startTopLevel(_ worker: Worker) {
+        guard worker.open(memoryLimit: 0) else { return abort(worker, "not enough memory", misuse: false) }
+        let arguments = environment.arguments
+        HostAPI.open(worker, arguments: arguments, scriptPath: environment.scriptPath)
+        let problem = environment.script.withUnsafeBytes { worker.vm.load($0, name: "@" + environment.scriptPath) }
+        if let problem { return abort(worker, problem, misuse: true) }
+        let stack = worker.vm.main
+        for argument in arguments { stack.push(argument) }
+        let task = worker.start(
+            from: stack, arguments: Int32(arguments.count), context: context, origin: environment.scriptPath
+        ) { [self] _, end in
+            worker.startDeclared()
+            switch end {
+            case .returned: break
+            case .stopped: break
+            case .failed(let failure):
+                fail(failure)
+                context.cancel(cause: failure.message)
+            }
+            self.end()
+        }
+        if task == nil { abort(worker, "not enough memory", misuse: false) }
+    }
+
+    private func abort(_ worker: Worker, _ message: String, misuse: Bool) {
+        fail(ScriptFailure(message: message, isMisuse: misuse))
+        context.cancel(cause: message)
+        end()
+    }
+
+    // MARK: What lives
+
+    func add(_ worker: Worker) { lock.withLock { workers[ObjectIdentifier(worker)] = worker } }
+    func remove(_ worker: Worker) { lock.withLock { _ = workers.removeValue(forKey: ObjectIdentifier(worker)) } }
+
+    /// One more thing without whose end the run does not end.
+    func begin() { lock.withLock { live += 1 } }
+
+    func end() {
+        let isLast = lock.withLock {
+            live -= 1
+            return live == 0
+        }
+        if isLast { finish() }
+    }
+
+    func add(_ pipeline: PipelineRun) {
+        let stopping = lock.withLock {
+            pipelines[ObjectIdentifier(pipeline)] = pipeline
+            live += 1
+            return isDraining
+        }
+        if stopping { pipeline.drain() }
+    }
+
+    func ended(_ pipeline: PipelineRun) {
+        let last = lock.withLock {
+            pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
+            result.account.add(pipeline.account)
+            return isDraining && pipelines.isEmpty
+        }
+        if last { context.cancel() }
+        end()
+    }
+
+    /// Pipelines that have not ended.
+    var runningPipelines: [PipelineRun] { lock.withLock { Array(pipelines.values) } }
+
+    // MARK: Failures
+
+    /// A failure for which nobody is responsible but the run.
+    func fail(_ failure: ScriptFailure) {
+        lock.withLock {
+            if result.status != .wrong { result.status = failure.isMisuse ? .wrong : .failed }
+            result.failures.append(failure.message + (failure.traceback.isEmpty ? "" : "\n" + failure.traceback))
+        }
+    }
+
+    /// A failure that someone may still receive; if nobody does, it is the run's.
+    func offer(_ failure: ScriptFailure, isHandled: @escaping () -> Bool) {
+        lock.withLock { unreceived.append((failure, isHandled)) }
+    }
+
+    /// A line on standard error.
+    func log(_ text: String) {
+        var line = "streamhost: " + text + "\n"
+        line.withUTF8 { environment.errors.enqueue(UnsafeRawBufferPointer($0)) }
+    }
+
+    // MARK: Ends
+
+    /// Sources end as at their natural end; when all pipelines have, so does the run's context.
+    public func drain() {
+        let running: [PipelineRun]? = lock.withLock {
+            guard !isDraining else { return nil }
+            isDraining = true
+            return Array(pipelines.values)
+        }
+        guard let running else { return }
+        for pipeline in running { pipeline.drain() }
+        if running.isEmpty { context.cancel() }
+    }
+
+    /// Ends the run's context: every wait returns `nil, "canceled"`.
+    public func cancel(cause: String? = nil) { context.cancel(cause: cause) }
+
+    private func nothingMoves() {
+        let (over, all) = lock.withLock { (isOver || live == 0, Array(workers.values)) }
+        if over { return }
+        if context.reason != nil { return }
+        let waiting = all.flatMap(\.waiting)
+        guard !waiting.isEmpty else { return }
+        fail(
+            ScriptFailure(
+                message: "deadlock: everything waits, and nothing can move any more\n  "
+                    + waiting.joined(separator: "\n  ")))
+        context.cancel(cause: "deadlock")
+    }
+
+    private func finish() {
+        let late = lock.withLock { unreceived }
+        for entry in late where !entry.isHandled() { fail(entry.failure) }
+        let (result, left) = lock.withLock {
+            isOver = true
+            defer { workers = [:] }
+            return (self.result, Array(workers.values))
+        }
+        for worker in left { worker.call { $0.end {} } }
+        onEnd(result)
+    }
+}
+
+extension Account {
+    mutating func add(_ other: Account) {
+        created += other.created
+        delivered += other.delivered
+        filtered += other.filtered
+        failed += other.failed
+        dropped += other.dropped
+    }
+}

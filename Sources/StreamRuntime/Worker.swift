@@ -1,0 +1,300 @@
+// A worker: one Lua state, its tasks, and the order in which they run.
+import DequeModule
+import LuaVM
+import StreamCore
+
+/// Runs the tasks of one Lua state. Tasks switch only where they wait; a task that was preempted is resumed first.
+final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
+    let run: Run
+    let name: String
+    private(set) var vm: LuaVM!
+    /// The task that runs now.
+    private(set) var current: LuaTask?
+    private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
+    private var ready = Deque<LuaTask>()
+    /// What is received for the running host function; dropped at the next one.
+    let received = MessageBuffer()
+    /// Pipelines declared and not yet started: they start at the declaring code's next wait.
+    private var declared: [PipelineRun] = []
+    /// What `stream.run` still waits for.
+    var awaited: [PipelineRun] = []
+    /// The text of the last mistake in the program that a host function reported.
+    var lastMisuse: String?
+    /// Runs once, on the worker's thread, before anything else.
+    private var prepare: ((Worker) -> Void)?
+    /// Set when it shall end after this slice; its state is dropped then.
+    private var ending = false
+    private var onEnd: (() -> Void)?
+    /// The task to be stopped for good, when it next comes to the interrupt.
+    private var victim: LuaTask?
+
+    // Under `inboxLock`: tasks whose wait was ended by others.
+    private let inboxLock = Lock()
+    private var readyInbox: [LuaTask] = []
+    private var calls: [(Worker) -> Void] = []
+
+    init(run: Run, name: String, prepare: @escaping (Worker) -> Void) {
+        self.run = run
+        self.name = name
+        self.prepare = prepare
+        super.init(scheduler: run.scheduler)
+    }
+
+    static func of(_ vm: OpaquePointer?) -> Worker {
+        Unmanaged<Worker>.fromOpaque(LuaVM.owner(of: vm)!).takeUnretainedValue()
+    }
+
+    /// Makes its state. False: no memory.
+    func open(memoryLimit: Int) -> Bool {
+        vm = LuaVM(
+            owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit, seed: scheduler.random())
+        return vm != nil
+    }
+
+    // MARK: From any thread
+
+    func makeReady(_ task: LuaTask) {
+        inboxLock.withLock { readyInbox.append(task) }
+        wake()
+    }
+
+    /// Runs `body` on the worker's thread, between tasks.
+    func call(_ body: @escaping (Worker) -> Void) {
+        inboxLock.withLock { calls.append(body) }
+        wake()
+    }
+
+    /// The context of a task has ended. One that computes gets `canceled` raised after a grace period, and is stopped
+    /// one grace period later.
+    func contextEnded(of task: LuaTask) {
+        let first = scheduler.now + Run.grace
+        scheduler.arm(
+            Timer(deadline: first) { [weak self, weak task] in
+                guard let self, let task, !task.isOver, current === task else { return }
+                vm?.cancelRunning()
+                let second = Timer(deadline: first + Run.grace) { [weak self, weak task] in
+                    guard let self, let task, !task.isOver, current === task else { return }
+                    victim = task
+                    vm?.kill()
+                }
+                scheduler.arm(second)
+            })
+    }
+
+    // MARK: Tasks
+
+    /// Starts a task of the function and `arguments` values on top of `source`, which it pops. Nil: no memory.
+    @discardableResult
+    func start(
+        from source: LuaStack, arguments: Int32, context: Context, origin: String, ports: StagePorts? = nil,
+        completion: @escaping (LuaTask, TaskEnd) -> Void
+    ) -> LuaTask? {
+        guard let (stack, reference) = vm.makeTask(), stack.ensure(arguments + 8) else { return nil }
+        source.move(arguments + 1, to: stack)
+        let task = LuaTask(
+            worker: self, stack: stack, reference: reference, arguments: arguments, context: context, origin: origin,
+            completion: completion)
+        task.ports = ports
+        tasks[ObjectIdentifier(task)] = task
+        if !context.add(task) { contextEnded(of: task) }
+        ready.append(task)
+        return task
+    }
+
+    /// The running task is about to wait, or has ended: pipelines that it declared start now.
+    func startDeclared() {
+        while !declared.isEmpty {
+            let pipelines = declared
+            declared = []
+            for pipeline in pipelines { pipeline.start(in: self) }
+        }
+    }
+
+    func declare(_ pipeline: PipelineRun) { declared.append(pipeline) }
+
+    /// Ends the worker after this slice.
+    func end(_ body: @escaping () -> Void) {
+        ending = true
+        onEnd = body
+    }
+
+    // MARK: Running
+
+    override func run() -> Outcome {
+        if let prepare {
+            self.prepare = nil
+            prepare(self)
+        }
+        while !ending {
+            takeInbox()
+            guard let task = ready.popFirst() else { break }
+            if task.isOver { continue }
+            if resume(task) {
+                settle()
+                return .again
+            }
+            if !declared.isEmpty { startDeclared() }
+        }
+        if ending {
+            close()
+        } else {
+            settle()
+        }
+        return .park
+    }
+
+    private func takeInbox() {
+        let (arrived, bodies) = inboxLock.withLock {
+            defer {
+                readyInbox.removeAll(keepingCapacity: true)
+                calls.removeAll()
+            }
+            return (readyInbox, calls)
+        }
+        ready.append(contentsOf: arrived)
+        for body in bodies { body(self) }
+    }
+
+    /// Nothing stays private in a port that a neighbour could use while this worker does not run.
+    private func settle() {
+        for task in tasks.values { task.ports?.settle() }
+    }
+
+    /// Runs a task until it waits or ends. True: it was preempted.
+    private func resume(_ task: LuaTask) -> Bool {
+        if task.arguments < 0, let ports = task.ports { ports.resumed(task.waiter) }
+        while true {
+            let arguments = max(0, task.arguments)
+            task.arguments = 0
+            current = task
+            let resumption = vm.resume(task.stack, arguments: arguments)
+            current = nil
+            switch resumption {
+            case .waits:
+                guard let ports = task.ports, let progress = serve(task, ports) else { return false }
+                if progress == .ready { continue }
+                task.arguments = -1  // a port's wait: its outcome is looked at before the next resume
+                if let reason = task.context.reason, task.waiter.claimCurrent() {
+                    task.waiter.outcome = .ended(reason)
+                    ready.prepend(task)
+                }
+                return false
+            case .preempted:
+                ready.prepend(task)
+                return true
+            case .stopped:
+                if vm.isOverMemory {
+                    let limit = vm.memory.limit
+                    over(task, .failed(ScriptFailure(message: "memory limit of \(limit) bytes exceeded")))
+                    return false
+                }
+                vm.clearKill()
+                if victim !== task {
+                    ready.prepend(task)
+                    return true
+                }
+                victim = nil
+                over(task, .stopped(task.context.reason ?? .canceled))
+                return false
+            case .returned(let count):
+                over(task, .returned(count))
+                return false
+            case .raised:
+                let failure = describeFailure(task)
+                if task.context.reason != nil && !failure.isMisuse {
+                    over(task, .stopped(task.context.reason!))
+                } else {
+                    over(task, .failed(failure))
+                }
+                return false
+            }
+        }
+    }
+
+    /// Does what a driver asks for. Nil: it asks for nothing, the task waits for something else.
+    private func serve(_ task: LuaTask, _ ports: StagePorts) -> StagePorts.Progress? {
+        switch ports.driver.takeRequest() {
+        case .nothing: return nil
+        case .input: return ports.refill(task.waiter)
+        case .output: return ports.send(task.waiter)
+        case .judgement:
+            let failure = failure(task.stack, -1)
+            task.stack.pop()
+            if !(ports.onFailure?(failure) ?? false) { ports.abandon(ports.endReason ?? .canceled) }
+            return .ready
+        }
+    }
+
+    private func over(_ task: LuaTask, _ end: TaskEnd) {
+        if !declared.isEmpty { startDeclared() }
+        task.complete(end)
+        tasks.removeValue(forKey: ObjectIdentifier(task))
+        vm.freeTask(task.reference)
+    }
+
+    private func describeFailure(_ task: LuaTask) -> ScriptFailure {
+        var failure = failure(task.stack, -1)
+        if failure.traceback.isEmpty { failure.traceback = vm.traceback(task.stack) }
+        return failure
+    }
+
+    /// The error value at `index`, in words. A message handler may have put the traceback behind it.
+    func failure(_ stack: LuaStack, _ index: Int32) -> ScriptFailure {
+        let mark = "\nstack traceback:"
+        var message: String, traceback = ""
+        if let text = stack.string(index) {
+            message = text
+            if let range = text.lastRange(of: mark) {
+                message = String(text[..<range.lowerBound])
+                traceback = String(text[range.lowerBound...].dropFirst())
+            }
+        } else {
+            message = "an error that is no string: \(stack.describe(index))"
+        }
+        let isMisuse = lastMisuse.map { message.hasSuffix($0) } ?? false
+        return ScriptFailure(message: message, traceback: traceback, isMisuse: isMisuse)
+    }
+
+    private func close() {
+        for task in tasks.values {
+            // a wait that is still open somewhere must not find this worker gone
+            _ = task.waiter.claimCurrent()
+            task.waiter.outbox.drop()
+            task.wait.channel?.forget()
+            task.complete(.stopped(.canceled))
+        }
+        tasks = [:]
+        ready = []
+        received.drop()
+        vm = nil
+        let onEnd = onEnd
+        self.onEnd = nil
+        onEnd?()
+    }
+
+    /// Its tasks with where they wait, for the report of a deadlock.
+    var waiting: [String] {
+        tasks.values.map { task in
+            let place = task.stack.place
+            let what: String
+            if let ports = task.ports, case .none = task.wait { what = ports.description } else { what = task.wait.description }
+            return "\(place.isEmpty ? task.origin : place): \(name) is \(what)"
+        }.sorted()
+    }
+}
+
+extension String {
+    fileprivate func lastRange(of text: String) -> Range<String.Index>? {
+        let pattern = Array(text.utf8), bytes = Array(utf8)
+        guard bytes.count >= pattern.count else { return nil }
+        var start = bytes.count - pattern.count
+        while start >= 0 {
+            if bytes[start..<start + pattern.count].elementsEqual(pattern) {
+                let lower = utf8.index(utf8.startIndex, offsetBy: start)
+                return lower..<utf8.index(lower, offsetBy: pattern.count)
+            }
+            start -= 1
+        }
+        return nil
+    }
+}

@@ -38,6 +38,11 @@ let package = Package(
             name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"], resources: [.embedInCode("stream.lua")]
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
+        .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore", "CMessage"]),
+        .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "StreamCore", "CMessage"]),
+        .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
+        .testTarget(name: "StreamhostTests", dependencies: ["StreamHost"]),
+        .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),
         .executableTarget(
             name: "streamhost",
             dependencies: ["StreamHost", .product(name: "ArgumentParser", package: "swift-argument-parser")]

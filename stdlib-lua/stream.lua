@@ -117,6 +117,19 @@ function stream.generate(fn)
   return setmetatable({ kind = "generate", code = { process = fn }, connector = true }, connector)
 end
 
+-- Sources and sinks of the program that embeds the host.
+function stream.source(name)
+  if not host.has_source(text("argument 1 of source", name)) then
+    misuse(("the host has no source '%s'"):format(name))
+  end
+  return setmetatable({ kind = name, connector = true, is_source = true }, connector)
+end
+
+function stream.sink(name)
+  if not host.has_sink(text("argument 1 of sink", name)) then misuse(("the host has no sink '%s'"):format(name)) end
+  return setmetatable({ kind = name, connector = true, is_sink = true }, connector)
+end
+
 local sources = { stdin = true, file = true, range = true, values = true, generate = true }
 local sinks = { stdout = true, stderr = true, file = true, null = true }
 
@@ -144,7 +157,7 @@ local function extend(self, stage)
   local stages = table.move(self.stages, 1, #self.stages, 1, {})
   stages[#stages + 1] = stage
   local result = { is_pipeline = true, source = self.source, stages = stages, place = self.place,
-    on_error = self.on_error }
+    on_error = rawget(self, "on_error") }
   open[result] = true
   return setmetatable(result, pipeline_meta)
 end
@@ -154,7 +167,7 @@ function stream.from(source, options)
   local description
   if host.is_channel(source) then
     description = { kind = "channel", channel = source }
-  elseif type(source) == "table" and rawget(source, "connector") and sources[source.kind] then
+  elseif type(source) == "table" and rawget(source, "connector") and (source.is_source or sources[source.kind]) then
     description = {}
     for name, value in pairs(source) do description[name] = value end
   elseif type(source) == "function" then
@@ -216,7 +229,7 @@ local function stage_of(self, op, name, code, options, extra)
     end
     stage.memory = bytes
   end
-  stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or self.on_error
+  stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
   if extra then for key, value in pairs(extra) do stage[key] = value end end
   return extend(self, stage)
 end
@@ -271,7 +284,7 @@ function Pipeline.to(self, sink, options)
     description = { kind = "channel", channel = sink, keep_open = options.close == false }
   elseif type(sink) == "function" then
     description = { kind = "function", code = sink }
-  elseif type(sink) == "table" and rawget(sink, "connector") and sinks[sink.kind] then
+  elseif type(sink) == "table" and rawget(sink, "connector") and (sink.is_sink or sinks[sink.kind]) then
     description = sink
   else
     misuse(("to expected a sink (stream.stdout, stderr, file, null_sink, a channel or a function), got %s")

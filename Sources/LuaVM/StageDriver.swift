@@ -43,11 +43,11 @@ public final class StageDriver {
 
     /// Takes what the driver asked for, once.
     public func takeRequest() -> StageRequest {
-        defer { driver.pointee.want = Int32(SHIM_WANT_NOTHING.rawValue) }
+        defer { driver.pointee.want = Int32(SHIM_WANT_NOTHING) }
         switch driver.pointee.want {
-        case Int32(SHIM_WANT_INPUT.rawValue): return .input
-        case Int32(SHIM_WANT_OUTPUT.rawValue): return .output
-        case Int32(SHIM_WANT_JUDGEMENT.rawValue): return .judgement
+        case Int32(SHIM_WANT_INPUT): return .input
+        case Int32(SHIM_WANT_OUTPUT): return .output
+        case Int32(SHIM_WANT_JUDGEMENT): return .judgement
         default: return .nothing
         }
     }

@@ -2,7 +2,7 @@
 import Synchronization
 
 /// Something that runs in slices on the scheduler's threads: a worker, a host stage. Never on two threads at once.
-open class Job: @unchecked Sendable {  // `state` lets one thread at a time into `run`
+open class Job: @unchecked Sendable {  // `state` lets one thread at a time into `work`
     private enum State { static let idle: UInt8 = 0, queued: UInt8 = 1, running: UInt8 = 2, notified: UInt8 = 3 }
 
     public enum Outcome { case park, again }
@@ -13,9 +13,9 @@ open class Job: @unchecked Sendable {  // `state` lets one thread at a time into
     public init(scheduler: Scheduler) { self.scheduler = scheduler }
 
     /// Does what can be done now. `.park`: until the next `wake`. `.again`: to the back of the queue.
-    open func run() -> Outcome { preconditionFailure("a job says what it does") }
+    open func work() -> Outcome { preconditionFailure("a job says what it does") }
 
-    /// Sees to it that `run` is called once more after this call. Any thread.
+    /// Sees to it that `work` is called once more after this call. Any thread.
     public final func wake() {
         var seen = state.load(ordering: .relaxed)
         while true {
@@ -44,7 +44,7 @@ open class Job: @unchecked Sendable {  // `state` lets one thread at a time into
     /// Called by the scheduler on a job that it took from its queue.
     final func runSlice() {
         state.store(State.running, ordering: .sequentiallyConsistent)
-        switch run() {
+        switch work() {
         case .again:
             state.store(State.queued, ordering: .sequentiallyConsistent)
             scheduler.enqueue(self, back: true)

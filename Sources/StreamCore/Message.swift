@@ -26,12 +26,12 @@ extension UnsafePointer<msg_header> {
                 let tag = Int32(cursor.load(as: UInt8.self))
                 cursor += 1
                 switch tag {
-                case Int32(MSG_VALUE_INTEGER.rawValue), Int32(MSG_VALUE_FLOAT.rawValue): cursor += 8
-                case Int32(MSG_VALUE_STRING.rawValue): cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
-                case Int32(MSG_VALUE_TABLE.rawValue):
+                case Int32(MSG_VALUE_INTEGER), Int32(MSG_VALUE_FLOAT): cursor += 8
+                case Int32(MSG_VALUE_STRING): cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
+                case Int32(MSG_VALUE_TABLE):
                     values += Self.valueCount(cursor)
                     cursor += 9
-                case Int32(MSG_VALUE_OBJECT.rawValue):
+                case Int32(MSG_VALUE_OBJECT):
                     visit(cursor.loadUnaligned(as: UnsafeMutableRawPointer?.self))
                     cursor += 8
                 default: break

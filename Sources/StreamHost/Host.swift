@@ -1,1 +1,209 @@
-/// placeholder
+// The façade: a program gives the host a script, and sources, sinks and functions of its own, and runs it.
+import Glibc
+import StdlibLua
+import StreamIO
+
+@_exported import StreamCore
+@_exported import StreamRuntime
+
+/// Runs Lua stage scripts.
+///
+///     let host = Host()
+///     host.function("double") { arguments in ... }
+///     let result = try await host.run(path: "script.lua")
+///
+/// One `Host` describes; each `run` starts afresh, and any number may go on at a time.
+public struct Host: Sendable {
+    public struct Problem: Error, CustomStringConvertible, Sendable {
+        public let description: String
+    }
+
+    /// Threads that run scripts. Default: one a core.
+    public var threads: Int?
+    /// Bytes of memory of each isolated worker.
+    public var workerMemory = 256 << 20
+    private var functions: [String: HostFunction] = [:]
+    private var sources: [String: @Sendable () -> any HostSource] = [:]
+    private var sinks: [String: @Sendable () -> any HostSink] = [:]
+
+    public init() {}
+
+    /// Lua's version, as `streamhost --version` names it.
+    public static var luaVersion: String { Run.luaVersion }
+
+    /// A Swift function that scripts call as `stream.host.name(...)`. It runs on a thread of the scheduler: it must not
+    /// block. What it throws is raised in the script.
+    public mutating func function(_ name: String, _ body: @escaping HostFunction) { functions[name] = body }
+
+    /// A source that scripts use as `stream.source("name")`; made anew for each pipeline.
+    public mutating func source(_ name: String, _ make: @escaping @Sendable () -> any HostSource) {
+        sources[name] = make
+    }
+
+    /// A sink that scripts use as `stream.sink("name")`; made anew for each pipeline.
+    public mutating func sink(_ name: String, _ make: @escaping @Sendable () -> any HostSink) { sinks[name] = make }
+
+    /// Starts a script given as text; `name` stands in its messages.
+    public func start(script: String, name: String = "script", arguments: [String] = []) -> HostRun {
+        start(source: Array(script.utf8), path: name, folder: nil, arguments: arguments)
+    }
+
+    /// Starts the script at `path`; modules are looked for beside it.
+    public func start(path: String, arguments: [String] = []) throws(Problem) -> HostRun {
+        switch TextFile.read(path) {
+        case .failure(let problem): throw Problem(description: problem.description)
+        case .success(let source):
+            let folder = path.contains("/") ? String(path[...path.lastIndex(of: "/")!]) : "./"
+            return start(source: source, path: path, folder: folder, arguments: arguments)
+        }
+    }
+
+    /// Runs the script at `path` to its end.
+    public func run(path: String, arguments: [String] = []) async throws -> RunResult {
+        await (try start(path: path, arguments: arguments)).result
+    }
+
+    /// Runs a script given as text to its end.
+    public func run(script: String, name: String = "script", arguments: [String] = []) async -> RunResult {
+        await start(script: script, name: name, arguments: arguments).result
+    }
+
+    private func start(source: [UInt8], path: String, folder: String?, arguments: [String]) -> HostRun {
+        let run = HostRun()
+        var configuration = ThreadScheduler.Configuration()
+        if let threads { configuration.threads = max(1, threads) }
+        configuration.interruptSignal = SIGURG
+        configuration.onThreadStart = { Run.attachThread() }
+        let scheduler = ThreadScheduler(configuration)
+        let output = OutputWriter(descriptor: 1, name: "standard output", scheduler: scheduler)
+        let errors = OutputWriter(descriptor: 2, name: "standard error", scheduler: scheduler)
+        let sources = self.sources, sinks = self.sinks
+        var environment = RunEnvironment(
+            scriptPath: path, script: source, output: output, errors: errors,
+            makeSource: { options throws(ConnectorError) in
+                let format = TextFormat(rawValue: options.format) ?? .lines
+                switch options.kind {
+                case "stdin": return FileSource(descriptor: 0, name: "standard input", format: format)
+                case "file": return FileSource(path: options.path ?? "", format: format)
+                default:
+                    if let make = sources[options.kind] { return make() }
+                    throw ConnectorError("there is no source '\(options.kind)'")
+                }
+            },
+            makeSink: { options throws(ConnectorError) in
+                let format = TextFormat(rawValue: options.format) ?? .lines
+                switch options.kind {
+                case "stdout": return FileSink(writer: output, format: format)
+                case "stderr": return FileSink(writer: errors, format: format)
+                case "file": return FileSink(path: options.path ?? "", append: options.append, format: format)
+                default:
+                    if let make = sinks[options.kind] { return make() }
+                    throw ConnectorError("there is no sink '\(options.kind)'")
+                }
+            },
+            library: { StdlibLua.source($0) },
+            readModule: { name in
+                guard let folder else { return nil }
+                let file = name.split(separator: ".", omittingEmptySubsequences: false).joined(separator: "/")
+                for path in [folder + file + ".lua", folder + file + "/init.lua"] {
+                    if case .success(let source) = TextFile.read(path) {
+                        return (path.hasPrefix("./") ? String(path.dropFirst(2)) : path, source)
+                    }
+                }
+                return nil
+            },
+            wall: {
+                var time = timespec()
+                clock_gettime(CLOCK_REALTIME, &time)
+                return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+            })
+        environment.arguments = arguments
+        environment.functions = functions
+        environment.sourceNames = Set(sources.keys)
+        environment.sinkNames = Set(sinks.keys)
+        environment.workerMemory = workerMemory
+        run.begin(scheduler: scheduler, output: output, errors: errors, environment: environment)
+        return run
+    }
+}
+
+extension OutputWriter: TextOutput {}
+
+/// A run of a script.
+public final class HostRun: @unchecked Sendable {  // `lock` guards the result; the rest is set in `begin`
+    private let lock = Lock()
+    private var finished: RunResult?
+    private var continuations: [CheckedContinuation<RunResult, Never>] = []
+    private var callbacks: [@Sendable (RunResult) -> Void] = []
+    private var run: Run!
+    private var output: OutputWriter!
+    private var errors: OutputWriter!
+
+    fileprivate func begin(
+        scheduler: ThreadScheduler, output: OutputWriter, errors: OutputWriter, environment: RunEnvironment
+    ) {
+        self.output = output
+        self.errors = errors
+        run = Run(scheduler: scheduler, environment: environment) { [self] result in
+            // On one of the scheduler's threads, which cannot stop itself.
+            spawn(stack: 256 << 10) { [self] in
+                output.drain(timeout: 5_000_000_000)
+                errors.drain(timeout: 1_000_000_000)
+                scheduler.stop()
+                end(result)
+            }
+        }
+        output.onFailure = { [weak self] failure in self?.outputFailed(failure) }
+        scheduler.start()
+        run.start()
+    }
+
+    private func outputFailed(_ failure: ConnectorError) {
+        if failure.isBrokenPipe {
+            run.endQuietly()
+        } else {
+            run.cancel(failure: failure.description)
+        }
+    }
+
+    private func end(_ result: RunResult) {
+        let (waiting, told) = lock.withLock {
+            finished = result
+            defer {
+                continuations = []
+                callbacks = []
+            }
+            return (continuations, callbacks)
+        }
+        for body in told { body(result) }
+        for continuation in waiting { continuation.resume(returning: result) }
+    }
+
+    /// How it ended; waits for that.
+    public var result: RunResult {
+        get async {
+            await withCheckedContinuation { continuation in
+                let now: RunResult? = lock.withLock {
+                    if finished == nil { continuations.append(continuation) }
+                    return finished
+                }
+                if let now { continuation.resume(returning: now) }
+            }
+        }
+    }
+
+    /// Calls `body` once when it has ended.
+    public func onEnd(_ body: @escaping @Sendable (RunResult) -> Void) {
+        let now: RunResult? = lock.withLock {
+            if finished == nil { callbacks.append(body) }
+            return finished
+        }
+        if let now { body(now) }
+    }
+
+    /// Sources end as at their natural end; what is under way is still delivered.
+    public func drain() { run.drain() }
+
+    /// Ends every wait with `nil, "canceled"`.
+    public func cancel(cause: String? = nil) { run.cancel(cause: cause) }
+}

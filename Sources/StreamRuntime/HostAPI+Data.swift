@@ -74,6 +74,18 @@ extension HostAPI {
         return 1
     }
 
+    static let hasSource: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        stack.push(Worker.of(vm).run.environment.sourceNames.contains(stack.string(1) ?? ""))
+        return 1
+    }
+
+    static let hasSink: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        stack.push(Worker.of(vm).run.environment.sinkNames.contains(stack.string(1) ?? ""))
+        return 1
+    }
+
     /// call(name, ...): what the Swift function of that name returns; its error is raised.
     static let callHost: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)

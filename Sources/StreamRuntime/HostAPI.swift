@@ -101,7 +101,8 @@ enum HostAPI {
         ("chan", makeChannel), ("go", go), ("sleep", sleep), ("now", now), ("run", runPipelines),
         ("declare", declare), ("collect", collect), ("kind", kind), ("is_channel", isChannel),
         ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
-        ("log", log), ("call", callHost), ("has_host", hasHost), ("context", currentContext),
+        ("log", log), ("call", callHost), ("has_host", hasHost), ("has_source", hasSource),
+        ("has_sink", hasSink), ("context", currentContext),
     ]
 
     // MARK: Answers
@@ -222,14 +223,14 @@ enum HostAPI {
 }
 
 /// Durations and sizes as text.
-enum Quantity {
+public enum Quantity {
     private static func split(_ text: String) -> (Double, Substring)? {
         let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
         guard let number = Double(digits), number.isFinite else { return nil }
         return (number, text.dropFirst(digits.count))
     }
 
-    static func nanoseconds(_ text: String) -> Int64? {
+    public static func nanoseconds(_ text: String) -> Int64? {
         guard let (number, unit) = split(text) else { return nil }
         let scale: Double
         switch unit {
@@ -245,7 +246,7 @@ enum Quantity {
         return value >= 9e18 ? Int64.max / 4 : Int64(value.rounded())
     }
 
-    static func bytes(_ text: String) -> Int64? {
+    public static func bytes(_ text: String) -> Int64? {
         guard let (number, unit) = split(text) else { return nil }
         let scale: Double
         switch unit {

@@ -59,7 +59,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     // Touched by its worker's thread alone, but for `waiter` and what `lock` in the worker guards.
     let worker: Worker
     let stack: LuaStack
-    let reference: Int32
+    let anchor: Int32
     let context: Context
     private(set) var waiter: Waiter!
     var wait = Wait.none
@@ -85,12 +85,12 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
 
     /// - Parameter completion: called once on the worker's thread, with the task's stack still there.
     init(
-        worker: Worker, stack: LuaStack, reference: Int32, arguments: Int32, context: Context, origin: String,
+        worker: Worker, stack: LuaStack, anchor: Int32, arguments: Int32, context: Context, origin: String,
         completion: @escaping (LuaTask, TaskEnd) -> Void
     ) {
         self.worker = worker
         self.stack = stack
-        self.reference = reference
+        self.anchor = anchor
         self.arguments = arguments
         self.context = context
         self.origin = origin

@@ -358,7 +358,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     }
 }
 
-private final class SourceStopper: ContextListener {
+private final class SourceStopper: ContextListener, Sendable {
     private let source: any HostSource
     init(_ source: any HostSource) { self.source = source }
     func contextEnded(_ reason: Reason) { source.stop() }

@@ -55,7 +55,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// What is left is given back or dropped; returns how many were dropped.
     func release() -> Int { 0 }
 
-    override func run() -> Outcome {
+    override func work() -> Outcome {
         guard !isOver else { return .park }
         if isWaiting {
             let outcome = waiter.outcome

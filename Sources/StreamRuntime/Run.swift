@@ -37,6 +37,9 @@ public struct RunEnvironment: Sendable {
     public var library: @Sendable (String) -> [UInt8]?
     public var readModule: @Sendable (String) -> (path: String, source: [UInt8])?
     public var functions: [String: HostFunction] = [:]
+    /// Sources and sinks of the embedding program: `stream.source(name)`, `stream.sink(name)`.
+    public var sourceNames: Set<String> = []
+    public var sinkNames: Set<String> = []
     public var wall: @Sendable () -> Double
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
@@ -148,6 +151,10 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         end()
     }
 
+    public static var luaVersion: String { LuaVM.release }
+    /// Once each thread of the scheduler.
+    public static func attachThread() { LuaVM.attachThread() }
+
     // MARK: What lives
 
     func add(_ worker: Worker) { lock.withLock { workers[ObjectIdentifier(worker)] = worker } }
@@ -223,6 +230,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// Ends the run's context: every wait returns `nil, "canceled"`.
     public func cancel(cause: String? = nil) { context.cancel(cause: cause) }
+
+    /// Ends it with a failure of the host's.
+    public func cancel(failure: String) {
+        fail(ScriptFailure(message: failure))
+        context.cancel(cause: failure)
+    }
+
+    /// Nobody reads the output any more: everything ends, and that is no failure.
+    public func endQuietly() { context.cancel(cause: "closed") }
 
     private func nothingMoves() {
         let (over, all) = lock.withLock { (isOver || live == 0, Array(workers.values)) }

@@ -92,7 +92,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         guard let (stack, reference) = vm.makeTask(), stack.ensure(arguments + 8) else { return nil }
         source.move(arguments + 1, to: stack)
         let task = LuaTask(
-            worker: self, stack: stack, reference: reference, arguments: arguments, context: context, origin: origin,
+            worker: self, stack: stack, anchor: reference, arguments: arguments, context: context, origin: origin,
             completion: completion)
         task.ports = ports
         tasks[ObjectIdentifier(task)] = task
@@ -120,7 +120,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     // MARK: Running
 
-    override func run() -> Outcome {
+    override func work() -> Outcome {
         if let prepare {
             self.prepare = nil
             prepare(self)
@@ -229,12 +229,17 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         if !declared.isEmpty { startDeclared() }
         task.complete(end)
         tasks.removeValue(forKey: ObjectIdentifier(task))
-        vm.freeTask(task.reference)
+        vm.freeTask(task.anchor)
     }
 
     private func describeFailure(_ task: LuaTask) -> ScriptFailure {
         var failure = failure(task.stack, -1)
-        if failure.traceback.isEmpty { failure.traceback = vm.traceback(task.stack) }
+        // A mistake names its line; the way there would only show the library's own functions.
+        if failure.isMisuse {
+            failure.traceback = ""
+        } else if failure.traceback.isEmpty {
+            failure.traceback = vm.traceback(task.stack)
+        }
         return failure
     }
 

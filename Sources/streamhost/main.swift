@@ -1,1 +1,1 @@
-print("x")
+Streamhost.main()

@@ -4,8 +4,8 @@ import StreamCore
 import StreamIO
 import Synchronization
 
-/// A file name of its own under /tmp; what is there is removed at the end.
-final class TemporaryPath {
+/// A file name of its own under /tmp; to be removed when the test ends.
+struct TemporaryPath {
     let path: String
     init(_ content: String? = nil) {
         var template = Array("/tmp/streamio-test-XXXXXX".utf8CString)
@@ -14,7 +14,7 @@ final class TemporaryPath {
         if let content { _ = content.withCString { write(descriptor, $0, strlen($0)) } }
         close(descriptor)
     }
-    deinit { unlink(path) }
+    func remove() { unlink(path) }
 
     var content: String {
         let descriptor = open(path, O_RDONLY)

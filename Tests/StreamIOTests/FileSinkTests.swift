@@ -22,6 +22,7 @@ struct FileSinkTests {
         ])
     func formats(format: TextFormat, expected: String) throws {
         let file = TemporaryPath("old old old old old old old old")
+        defer { file.remove() }
         let sink = FileSink(path: file.path, format: format)
         try sink.open()
         try send(["a\0"], to: sink)
@@ -38,6 +39,7 @@ struct FileSinkTests {
     @Test("a file is made with mode 0644, or appended to")
     func append() throws {
         let file = TemporaryPath("old\n")
+        defer { file.remove() }
         for _ in 0..<2 {
             let sink = FileSink(path: file.path, append: true, format: .lines)
             try sink.open()
@@ -59,6 +61,7 @@ struct FileSinkTests {
     @Test("what the format cannot write is an error; what came before still goes out")
     func cannotWrite() throws {
         let file = TemporaryPath()
+        defer { file.remove() }
         let sink = FileSink(path: file.path, format: .json)
         try sink.open()
         try send(["a"], to: sink)
@@ -96,6 +99,7 @@ struct FileSinkTests {
     @Test("values are gathered until flush or 64 KB")
     func gathers() throws {
         let file = TemporaryPath()
+        defer { file.remove() }
         let sink = FileSink(path: file.path, format: .lines)
         try sink.open()
         try send(["a"], to: sink)
@@ -152,6 +156,7 @@ struct FileSinkTests {
     @Test("a named pipe without a reader is waited for; cancel ends that")
     func namedPipe() {
         let place = TemporaryPath()
+        defer { place.remove() }
         unlink(place.path)
         mkfifo(place.path, 0o600)
         let sink = FileSink(path: place.path, format: .lines)

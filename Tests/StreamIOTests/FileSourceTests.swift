@@ -67,11 +67,12 @@ struct FileSourceTests {
             (.bytes, "", []),
         ] as [(TextFormat, String, [String])])
     func formats(format: TextFormat, content: String, expected: [String]) {
-        let run0 = TemporaryPath()
-        let descriptor = open(run0.path, O_WRONLY)
+        let file = TemporaryPath()
+        defer { file.remove() }
+        let descriptor = open(file.path, O_WRONLY)
         _ = Array(content.utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         close(descriptor)
-        let run = Run(FileSource(path: run0.path, format: format))
+        let run = Run(FileSource(path: file.path, format: format))
         #expect(run.finish() == expected)
         #expect(run.failure.get == nil)
         #expect(run.rejected.get.isEmpty)
@@ -81,6 +82,7 @@ struct FileSourceTests {
     func largeFile() {
         let lines = (0..<30_000).map { "line \($0) " + String(repeating: "x", count: $0 % 97) }
         let file = TemporaryPath(lines.joined(separator: "\r\n"))
+        defer { file.remove() }
         let run = Run(FileSource(path: file.path, format: .lines), capacity: 10)
         #expect(run.finish() == lines)
     }
@@ -88,6 +90,7 @@ struct FileSourceTests {
     @Test("bytes come in chunks of at most 64 KB")
     func chunks() {
         let file = TemporaryPath(String(repeating: "x", count: 150_000))
+        defer { file.remove() }
         #expect(Run(FileSource(path: file.path, format: .bytes)).finish().map(\.count) == [65536, 65536, 18928])
     }
 
@@ -107,6 +110,7 @@ struct FileSourceTests {
     @Test("a line that is not JSON is rejected with its place; the source goes on, or fails with it, by the policy")
     func notJSON() {
         let file = TemporaryPath("1\n\n  {\"a\": 1, \"bb\": }\n2\n")
+        defer { file.remove() }
         let problem = "\(file.path):3: not JSON: byte 18: expected a value"
         let skipping = Run(FileSource(path: file.path, format: .json), skipping: true)
         #expect(skipping.finish() == ["1", "2"])
@@ -120,6 +124,7 @@ struct FileSourceTests {
     @Test("a rejected text is shortened, not inside a character")
     func shortened() {
         let file = TemporaryPath(String(repeating: "é", count: 300))
+        defer { file.remove() }
         let run = Run(FileSource(path: file.path, format: .json), skipping: true)
         _ = run.finish()
         #expect(run.rejected.get[0].hasSuffix("<" + String(repeating: "é", count: 100) + "...>"))
@@ -128,6 +133,7 @@ struct FileSourceTests {
     @Test("a line over the limit is rejected and skipped")
     func overLimit() {
         let file = TemporaryPath("ab\n12345\ncd\n")
+        defer { file.remove() }
         let run = Run(FileSource(path: file.path, format: .lines, lineLimit: 4), skipping: true)
         #expect(run.finish() == ["ab", "cd"])
         #expect(run.rejected.get == ["\(file.path): line 2 is longer than 4 bytes <12345...>"])
@@ -171,6 +177,7 @@ struct FileSourceTests {
     @Test("a source that was stopped before it ran sends nothing")
     func stopBefore() {
         let file = TemporaryPath("a\n")
+        defer { file.remove() }
         let source = FileSource(path: file.path, format: .lines)
         source.stop()
         #expect(Run(source).finish().isEmpty)
@@ -179,6 +186,7 @@ struct FileSourceTests {
     @Test("a named pipe is waited for until someone writes, and the wait can be stopped")
     func namedPipe() {
         let place = TemporaryPath()
+        defer { place.remove() }
         unlink(place.path)
         mkfifo(place.path, 0o600)
         let stopped = FileSource(path: place.path, format: .lines)

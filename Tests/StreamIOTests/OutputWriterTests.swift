@@ -21,6 +21,7 @@ struct OutputWriterTests {
     @Test("writes and enqueued lines of one party keep their order")
     func order() throws {
         let file = TemporaryPath()
+        defer { file.remove() }
         let descriptor = open(file.path, O_WRONLY)
         let writer = OutputWriter(descriptor: descriptor, name: "standard output")
         var expected = ""

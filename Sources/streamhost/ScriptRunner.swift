@@ -1,0 +1,115 @@
+// Runs one script under signals, and turns how it ended into an exit status.
+import Glibc
+import StreamHost
+
+struct ScriptRunner {
+    /// Nanoseconds.
+    let drainTimeout: Int64
+
+    /// Blocks until the run has ended; returns the exit status.
+    func run(_ path: String, arguments: [String]) -> Int32 {
+        signal(SIGPIPE, SIG_IGN)
+        // Every thread inherits this mask: signals come to the one thread that asks for them.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGINT)
+        sigaddset(&signals, SIGTERM)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
+
+        let run: HostRun
+        do throws(Host.Problem) { run = try Host().start(path: path, arguments: arguments) } catch {
+            report(error.description)
+            return 2
+        }
+        let ending = Ending()
+        watchSignals(signals, run, ending)
+        run.onEnd { ending.finish($0) }
+        let (result, signal) = ending.wait()
+        for failure in result.failures { report(failure) }
+        if !result.account.isBalanced { report("the account does not balance: \(result.account)") }
+        if let signal, result.status == .done || result.failures.isEmpty { return 128 + signal }
+        switch result.status {
+        case .done: return 0
+        case .failed: return 1
+        case .wrong: return 2
+        }
+    }
+
+    private func report(_ text: String) {
+        let isTerminal = isatty(2) == 1
+        let line = (isTerminal ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text + "\n"
+        var bytes = Array(line.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { write(2, $0.baseAddress!, $0.count) }
+            if count <= 0 && errno != EINTR { return }
+            bytes = bytes.dropFirst(max(0, count))
+        }
+    }
+
+    private func watchSignals(_ signals: sigset_t, _ run: HostRun, _ ending: Ending) {
+        let timeout = drainTimeout
+        spawn(stack: 256 << 10) {
+            var signals = signals
+            var received: Int32 = 0
+            sigwait(&signals, &received)
+            ending.signal = received
+            run.drain()
+            spawn(stack: 64 << 10) {
+                var time = timespec(tv_sec: Int(timeout / 1_000_000_000), tv_nsec: Int(timeout % 1_000_000_000))
+                while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
+                run.cancel(cause: "drain timeout")
+            }
+            sigwait(&signals, &received)
+            run.cancel(cause: "signal")
+            let status = 128 + received
+            // A script that cannot be stopped, or a third signal, does not keep the process.
+            spawn(stack: 64 << 10) {
+                sleep(2)
+                _exit(status)
+            }
+            sigwait(&signals, &received)
+            _exit(128 + received)
+        }
+    }
+}
+
+/// The end of the run, awaited by the main thread.
+private final class Ending: @unchecked Sendable {  // `mutex` guards the rest
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var result: RunResult?
+    private var received: Int32?
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    var signal: Int32? {
+        get {
+            pthread_mutex_lock(mutex)
+            defer { pthread_mutex_unlock(mutex) }
+            return received
+        }
+        set {
+            pthread_mutex_lock(mutex)
+            received = newValue
+            pthread_mutex_unlock(mutex)
+        }
+    }
+
+    func finish(_ result: RunResult) {
+        pthread_mutex_lock(mutex)
+        self.result = result
+        pthread_cond_signal(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    func wait() -> (RunResult, Int32?) {
+        pthread_mutex_lock(mutex)
+        while result == nil { pthread_cond_wait(condition, mutex) }
+        let result = result!
+        pthread_mutex_unlock(mutex)
+        return (result, signal)
+    }
+}

@@ -1,0 +1,55 @@
+// The command line.
+import ArgumentParser
+import Glibc
+import StreamHost
+
+struct Streamhost: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "streamhost",
+        abstract: "Runs Lua scripts as stages of streams: isolated workers, bounded queues, backpressure.",
+        discussion: """
+            A script reads a source, transforms its values in stages and writes a sink:
+
+              local stream = require "stream"
+              stream.from(stream.stdin { format = "json" })
+                :filter("failed", function(event) return event.status >= 400 end)
+                :to(stream.stdout { format = "json" })
+            """,
+        version: "streamhost 0.1.0 (\(Host.luaVersion))",
+        subcommands: [RunCommand.self])
+}
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Runs a script to its end.",
+        discussion: """
+            Values and print go to standard output, everything else to standard error.
+            At the first SIGINT or SIGTERM sources end and what is under way is still delivered; at the second, or after \
+            --drain-timeout, everything that waits is cancelled.
+
+            Exit status: 0 done; 1 the run failed; 2 the script or the command line is wrong; 130 / 143 ended by \
+            SIGINT / SIGTERM.
+            """)
+
+    @Option(help: ArgumentHelp("How long a drain may take after a signal.", valueName: "duration"))
+    var drainTimeout = "30s"
+
+    @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
+    var script: String
+
+    @Argument(parsing: .captureForPassthrough, help: "What the script finds in `arg`.")
+    var arguments: [String] = []
+
+    func validate() throws {
+        if Quantity.nanoseconds(drainTimeout) == nil {
+            throw ValidationError("--drain-timeout expects a duration such as \"30s\" or \"2m\", got '\(drainTimeout)'.")
+        }
+    }
+
+    func run() throws {
+        let status = ScriptRunner(
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!).run(script, arguments: arguments)
+        // Everything has been written; whatever still waits for input (standard input, say) goes with the process.
+        _exit(status)
+    }
+}

@@ -1,0 +1,2 @@
+---@meta stream
+-- The library as editors see it: declarations without bodies. See the README for what each does.

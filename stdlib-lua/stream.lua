@@ -145,7 +145,7 @@ local pipeline_meta = {
   end,
 }
 -- Pipelines that were begun and not ended: reported when the run ends.
-local open = setmetatable({}, { __mode = "k" })
+local open = {}
 
 local function is_pipeline(value) return type(value) == "table" and rawget(value, "is_pipeline") == true end
 
@@ -320,12 +320,12 @@ stream.host = setmetatable({}, {
 })
 
 -- Pipelines without an end, for the report at the end of the run: their places.
-function stream.unfinished()
+host.unfinished(function()
   local places = {}
   for pipeline in pairs(open) do places[#places + 1] = pipeline.place end
   table.sort(places)
   return places
-end
+end)
 
 
 return setmetatable(stream, {

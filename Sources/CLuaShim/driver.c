@@ -32,8 +32,10 @@ static inline bool has_room(const shim_driver *d) { return d->count < d->grant &
 
 /* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, -] */
 static int emit_value(lua_State *L, int index, shim_driver *d) {
+    size_t start = d->out.used;
     if (shim_encode(L, index, &d->out, &d->problem) != 0)
         return -1;
+    d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
     d->count++;
     d->emitted++;
     return 0;
@@ -44,8 +46,10 @@ static int forward(lua_State *L, shim_driver *d) {
     const msg_header *message = d->message;
     if (!shim_buffer_append(&d->out, message, message->size))
         return -1;
-    if (message->flags & MSG_HAS_OBJECTS)
+    if (message->flags & MSG_HAS_OBJECTS) {
         shim_message_retain(message, vm_of(L)->host->retain);
+        d->objects = true;
+    }
     d->count++;
     d->emitted++;
     return 0;

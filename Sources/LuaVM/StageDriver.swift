@@ -89,14 +89,23 @@ public final class StageDriver {
         get { driver.pointee.rendezvous }
         set { driver.pointee.rendezvous = newValue }
     }
-    /// Takes the memory with the written messages; the caller frees it.
-    public func takeOutput() -> (bytes: UnsafeMutableRawPointer?, used: Int, capacity: Int, count: Int) {
+    /// The memory with the written messages, which the taker frees.
+    public struct Output {
+        public let bytes: UnsafeMutableRawPointer?
+        public let used: Int, capacity: Int, count: Int
+        public let mayHoldObjects: Bool
+    }
+
+    public func takeOutput() -> Output {
         let out = driver.pointee.out
         defer {
             driver.pointee.out = shim_buffer()
             driver.pointee.count = 0
+            driver.pointee.objects = false
         }
-        return (UnsafeMutableRawPointer(out.bytes), out.used, out.capacity, Int(driver.pointee.count))
+        return Output(
+            bytes: UnsafeMutableRawPointer(out.bytes), used: out.used, capacity: out.capacity,
+            count: Int(driver.pointee.count), mayHoldObjects: driver.pointee.objects)
     }
     /// Gives the driver memory to write to.
     public func lend(_ bytes: UnsafeMutableRawPointer?, capacity: Int) {

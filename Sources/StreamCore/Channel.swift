@@ -32,10 +32,11 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public init(capacity: Int, name: String = "channel") {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
+        self.capacity = capacity
         state = ChannelState(capacity: capacity)
     }
 
-    public var capacity: Int { state.capacity }
+    public let capacity: Int
     /// Messages that can be received.
     public var count: Int { lock.withLock { stored.count } }
     public var isClosed: Bool { lock.withLock { state.isClosed } }

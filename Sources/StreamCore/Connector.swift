@@ -130,7 +130,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         context.remove(parker)
     }
 
-    /// Room for one message of `size` bytes (a multiple of 8, header included), to be filled by the caller before any
+    /// Room for one message of `size` bytes (a multiple of 8, header included) that holds no objects, to be filled by the caller before any
     /// other call; nil: closed. May block.
     public func reserve(size: Int) -> UnsafeMutableRawPointer? {
         guard !isClosed, makeRoom() else { return nil }
@@ -150,8 +150,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Sends a copy of `message`. False: closed.
     public func send(_ message: MessagePointer) -> Bool {
-        guard let place = reserve(size: message.size) else { return false }
-        memcpy(place, message, message.size)
+        guard !isClosed, makeRoom() else { return false }
+        batch.append(message)
         message.retainObjects()
         return true
     }
@@ -227,7 +227,7 @@ public func start(
     done: @escaping @Sendable (ConnectorError?) -> Void
 ) {
     scheduler.beginActivity()
-    spawn(stack: 512 << 10) {
+    spawnDetached(stack: 512 << 10) {
         var failure: ConnectorError?
         outlet.begin()
         do throws(ConnectorError) { try source.run(outlet) } catch { failure = error }
@@ -245,14 +245,15 @@ public func start(
     done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
 ) {
     scheduler.beginActivity()
-    spawn(stack: 512 << 10) {
+    spawnDetached(stack: 512 << 10) {
         let parker = ThreadParker(scheduler: scheduler, context: context)
         let canceller = SinkCanceller(sink)
         var failure: ConnectorError?
         var delivered = 0, left = 0
         do throws(ConnectorError) {
+            let isLive = context.add(parker) && context.add(canceller)
             try sink.open()
-            if context.add(parker) && context.add(canceller) {
+            if isLive {
                 feeding: while true {
                     var taken: Batch?
                     switch channel.takeBatch(256, nil) {

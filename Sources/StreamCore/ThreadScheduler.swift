@@ -302,7 +302,12 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     }
 }
 
-/// A thread of one's own: for the scheduler, and for calls that block.
+/// The same for a thread that nobody joins.
+public func spawnDetached(stack: Int, _ body: @escaping @Sendable () -> Void) {
+    pthread_detach(spawn(stack: stack, body))
+}
+
+/// A thread of one's own, to be joined: for the scheduler, and for calls that block.
 @discardableResult
 public func spawn(stack: Int, _ body: @escaping @Sendable () -> Void) -> pthread_t {
     final class Box: Sendable {

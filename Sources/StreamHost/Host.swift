@@ -146,7 +146,7 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
         self.errors = errors
         run = Run(scheduler: scheduler, environment: environment) { [self] result in
             // On one of the scheduler's threads, which cannot stop itself.
-            spawn(stack: 256 << 10) { [self] in
+            spawnDetached(stack: 256 << 10) { [self] in
                 output.drain(timeout: 5_000_000_000)
                 errors.drain(timeout: 1_000_000_000)
                 scheduler.stop()

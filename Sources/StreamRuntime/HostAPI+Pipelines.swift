@@ -122,6 +122,29 @@ extension HostAPI {
         return 1
     }
 
+    /// unfinished(fn): keeps the library's function that names pipelines without an end.
+    static let keepUnfinished: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        stack.setTop(1)
+        Worker.of(vm).unfinishedPipelines = stack.makeReference()
+        return 0
+    }
+
+    /// Names on standard error the pipelines that the script began and never ended.
+    static func reportUnfinished(_ worker: Worker) {
+        guard worker.unfinishedPipelines != 0 else { return }
+        let stack = worker.vm.main
+        stack.push(reference: worker.unfinishedPipelines)
+        guard stack.call(arguments: 0, results: 1) == nil else { return }
+        let table = stack.top
+        for index in 1..<(1 + stack.count(table)) {
+            stack.getIndex(table, index)
+            worker.run.log("\(stack.string(-1) ?? ""): this pipeline has no end and does not run: add :to(...) or :collect()")
+            stack.pop()
+        }
+        stack.pop()
+    }
+
     // MARK: What the Lua side asks
 
     /// misuse(text): raises it as a mistake of the script's line.

@@ -102,7 +102,7 @@ enum HostAPI {
         ("declare", declare), ("collect", collect), ("kind", kind), ("is_channel", isChannel),
         ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
         ("log", log), ("call", callHost), ("has_host", hasHost), ("has_source", hasSource),
-        ("has_sink", hasSink), ("context", currentContext),
+        ("has_sink", hasSink), ("unfinished", keepUnfinished), ("context", currentContext),
     ]
 
     // MARK: Answers

@@ -18,6 +18,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     private var followers: [(waiter: Waiter, generation: UInt64)] = []
     private var groups: [StageGroup] = []
     private var hostSource: (any HostSource)?
+    /// Where the host's source sends to.
+    private var sourceLink: Channel?
     private var pumps: [Pump] = []
     private var draining = false
     private var counted = Account()
@@ -232,7 +234,10 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     /// Gives up the channel before a part that has ended; returns how many values were dropped with it.
     private func giveUp(_ channel: Channel) -> Int {
         if case .channel(let source) = spec.source.kind, source === channel { return 0 }
-        return channel.closeReading().drop()
+        let left = channel.closeReading().drop()
+        // The source behind it may be waiting for input that nobody wants any more.
+        if channel === sourceLink { lock.withLock { hostSource }?.stop() }
+        return left
     }
 
     private func pump(from input: Channel, to output: Channel?, skip: Int = 0, take: Int = .max, givesBack: Bool) {
@@ -256,6 +261,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     private func startSource(_ source: any HostSource, _ output: Channel) {
         addPart()
         lock.withLock { hostSource = source }
+        sourceLink = output
         let skips = spec.source.skipsBadInput
         let rejected = Counter()
         let outlet = Outlet(channel: output, scheduler: run.scheduler, context: context) { [run] problem, text in

@@ -145,6 +145,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         return .sent
     }
 
+    /// Delivers a whole batch to nowhere.
+    func discard(_ batch: Batch) { sent += batch.drop() }
+
     func filter(_ message: MessagePointer) {
         message.releaseObjects()
         filtered += 1
@@ -288,6 +291,10 @@ final class ChannelPump: Pump, @unchecked Sendable {
                 case .empty, .waiting: return .waits
                 }
             }
+        }
+        if output == nil && toSkip == 0 && toTake == .max, let whole = batch {
+            consumed += whole.count
+            discard(whole)
         }
         while let message = batch?.first {
             if toSkip > 0 {

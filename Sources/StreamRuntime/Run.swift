@@ -134,7 +134,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         ) { [self] _, end in
             worker.startDeclared()
             switch end {
-            case .returned: break
+            case .returned: HostAPI.reportUnfinished(worker)
             case .stopped: break
             case .failed(let failure):
                 fail(failure)

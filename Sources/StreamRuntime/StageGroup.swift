@@ -318,6 +318,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             totals.failed = Int(driver.failed)
             totals.dropped = ports.droppedIn + ports.droppedOut
             totals.droppedOut = ports.droppedOut
+            ports.onFailure = nil  // it refers to this stage, which refers to the ports
             group.run.remove(worker)
             let group = self.group
             worker = nil

@@ -157,7 +157,9 @@ final class StagePorts {
 
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()
-        return Batch(adopting: out.bytes, used: out.used, capacity: out.capacity, count: out.count)
+        return Batch(
+            adopting: out.bytes, used: out.used, capacity: out.capacity, count: out.count,
+            mayHoldObjects: out.mayHoldObjects)
     }
 
     private func commit(unused: Int) {

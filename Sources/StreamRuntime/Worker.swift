@@ -2,6 +2,7 @@
 import DequeModule
 import LuaVM
 import StreamCore
+import Synchronization
 
 /// Runs the tasks of one Lua state. Tasks switch only where they wait; a task that was preempted is resumed first.
 final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
@@ -9,13 +10,19 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     let name: String
     private(set) var vm: LuaVM!
     /// The task that runs now.
-    private(set) var current: LuaTask?
+    private(set) var current: LuaTask? {
+        didSet { running.store(current.map(Self.identity) ?? 0, ordering: .relaxed) }
+    }
+    /// Which task runs, for the timers of a grace period; 0: none.
+    private let running = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
     private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
     /// Pipelines declared and not yet started: they start at the declaring code's next wait.
     private var declared: [PipelineRun] = []
+    /// The library's function that names pipelines without an end; 0: the library is not loaded.
+    var unfinishedPipelines: Int32 = 0
     /// What `stream.run` still waits for.
     var awaited: [PipelineRun] = []
     /// The text of the last mistake in the program that a host function reported.
@@ -26,7 +33,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var ending = false
     private var onEnd: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
-    private var victim: LuaTask?
+    private let victim = Atomic<UInt>(0)
 
     // Under `inboxLock`: tasks whose wait was ended by others.
     private let inboxLock = Lock()
@@ -64,21 +71,31 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         wake()
     }
 
-    /// The context of a task has ended. One that computes gets `canceled` raised after a grace period, and is stopped
+    private static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
+
+    /// The context of a task has ended. If it computes, it gets `canceled` raised after a grace period, and is stopped
     /// one grace period later.
     func contextEnded(of task: LuaTask) {
-        let first = scheduler.now + Run.grace
-        scheduler.arm(
-            Timer(deadline: first) { [weak self, weak task] in
-                guard let self, let task, !task.isOver, current === task else { return }
-                vm?.cancelRunning()
-                let second = Timer(deadline: first + Run.grace) { [weak self, weak task] in
-                    guard let self, let task, !task.isOver, current === task else { return }
-                    victim = task
-                    vm?.kill()
-                }
-                scheduler.arm(second)
-            })
+        after(Run.grace, ifRunning: task) { worker, task in
+            worker.vm?.cancelRunning()
+            worker.after(Run.grace, ifRunning: task) { worker, task in
+                worker.victim.store(Self.identity(task), ordering: .relaxed)
+                worker.vm?.kill()
+            }
+        }
+    }
+
+    private func after(
+        _ delay: Int64, ifRunning task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
+    ) {
+        let timer = Timer(deadline: scheduler.now + delay) { [weak self, weak task] in
+            guard let self, let task else { return }
+            // Under the lock the state is not dropped.
+            inboxLock.withLock {
+                if running.load(ordering: .relaxed) == Self.identity(task) { body(self, task) }
+            }
+        }
+        scheduler.arm(timer)
     }
 
     // MARK: Tasks
@@ -189,11 +206,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     return false
                 }
                 vm.clearKill()
-                if victim !== task {
+                if victim.exchange(0, ordering: .relaxed) != Self.identity(task) {
                     ready.prepend(task)
                     return true
                 }
-                victim = nil
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
@@ -220,6 +236,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .judgement:
             let failure = failure(task.stack, -1)
             task.stack.pop()
+            if let reason = task.context.reason {  // what is raised after the end is the end, not a failure
+                ports.abandon(reason)
+                return .ready
+            }
             if !(ports.onFailure?(failure) ?? false) { ports.abandon(ports.endReason ?? .canceled) }
             return .ready
         }
@@ -271,7 +291,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         tasks = [:]
         ready = []
         received.drop()
-        vm = nil
+        inboxLock.withLock { vm = nil }
         let onEnd = onEnd
         self.onEnd = nil
         onEnd?()

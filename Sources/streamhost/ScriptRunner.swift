@@ -48,13 +48,13 @@ struct ScriptRunner {
 
     private func watchSignals(_ signals: sigset_t, _ run: HostRun, _ ending: Ending) {
         let timeout = drainTimeout
-        spawn(stack: 256 << 10) {
+        spawnDetached(stack: 256 << 10) {
             var signals = signals
             var received: Int32 = 0
             sigwait(&signals, &received)
             ending.signal = received
             run.drain()
-            spawn(stack: 64 << 10) {
+            spawnDetached(stack: 64 << 10) {
                 var time = timespec(tv_sec: Int(timeout / 1_000_000_000), tv_nsec: Int(timeout % 1_000_000_000))
                 while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
                 run.cancel(cause: "drain timeout")
@@ -63,7 +63,7 @@ struct ScriptRunner {
             run.cancel(cause: "signal")
             let status = 128 + received
             // A script that cannot be stopped, or a third signal, does not keep the process.
-            spawn(stack: 64 << 10) {
+            spawnDetached(stack: 64 << 10) {
                 sleep(2)
                 _exit(status)
             }

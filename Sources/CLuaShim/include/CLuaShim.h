@@ -210,6 +210,7 @@ typedef struct shim_driver {
     /* output */
     shim_buffer out;
     uint32_t count, grant;  /* messages in out, and how many may be there before the host must be asked */
+    bool objects;           /* messages in out may hold host objects */
     bool rendezvous;        /* each message is handed over before the next is made */
     bool closed;            /* nobody reads the output any more */
     /* state */

@@ -1,0 +1,8 @@
+-- The even numbers up to an argument: streamhost run even.lua 10
+local stream = require "stream"
+
+local last = tonumber(arg[1]) or 10
+
+stream.from(stream.range(1, last))
+  :filter("even", function(n) return n % 2 == 0 end)
+  :to(stream.stdout())

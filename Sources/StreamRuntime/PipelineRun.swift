@@ -292,6 +292,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             run: run, context: context, stage: stage, input: input, output: output, givesBack: givesBack,
             isGenerator: isSource
         ) { [self] group in
+            let givenUp = input.map(giveUp) ?? 0  // not under the lock that `count` takes
             count {
                 // A stage may make more values than it got, or other ones: the difference is created there.
                 let totals = group.totals
@@ -300,10 +301,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
                 if givesBack { $0.created += totals.received }
                 $0.filtered += totals.filtered
                 $0.failed += totals.failed
-                $0.dropped += totals.dropped
+                $0.dropped += totals.dropped + givenUp
                 if isDirect { $0.delivered += totals.emitted - totals.droppedOut }
             }
-            if let input { count { [self] in $0.dropped += giveUp(input) } }
             close(output)
             partEnded()
         }
@@ -340,13 +340,13 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             if form == .collect, case .returned = end { collected = HostAPI.result(of: task, count: 1) }
             if case .failed(let failure) = end { fail(failure) }
             if code != 0 { stack.drop(reference: code) }
+            let givenUp = giveUp(input)
             count {
                 let received = Int(driver.received)
                 $0.delivered += received - Int(driver.failed)
                 $0.failed += Int(driver.failed)
-                $0.dropped += ports.droppedIn
+                $0.dropped += ports.droppedIn + givenUp
                 if givesBack { $0.created += received }
-                $0.dropped += giveUpCount(input)
             }
             partEnded()
         }
@@ -355,8 +355,6 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             partEnded()
         }
     }
-
-    private func giveUpCount(_ channel: Channel) -> Int { giveUp(channel) }
 
     /// What `p:stats()` shows.
     var stageTotals: [(name: String, totals: StageTotals)] {

@@ -35,7 +35,7 @@ struct ScriptRunner {
         }
     }
 
-    private func report(_ text: String) {
+    fileprivate func report(_ text: String) {
         let isTerminal = isatty(2) == 1
         let line = (isTerminal ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text + "\n"
         var bytes = Array(line.utf8)[...]
@@ -53,11 +53,13 @@ struct ScriptRunner {
             var received: Int32 = 0
             sigwait(&signals, &received)
             ending.signal = received
+            let status = 128 + received
             run.drain()
             spawnDetached(stack: 64 << 10) {
                 var time = timespec(tv_sec: Int(timeout / 1_000_000_000), tv_nsec: Int(timeout % 1_000_000_000))
                 while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
                 run.cancel(cause: "drain timeout")
+                Self.exitLate(status)
             }
             sigwait(&signals, &received)
             run.cancel(cause: "signal")
@@ -70,6 +72,15 @@ struct ScriptRunner {
             sigwait(&signals, &received)
             _exit(128 + received)
         }
+    }
+}
+
+extension ScriptRunner {
+    /// Leaves what does not stop although everything was cancelled two seconds ago.
+    fileprivate static func exitLate(_ status: Int32) {
+        sleep(2)
+        ScriptRunner(drainTimeout: 0).report("something does not stop; leaving it")
+        _exit(status)
     }
 }
 

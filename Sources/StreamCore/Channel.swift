@@ -29,11 +29,16 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         var batch = 0
     }
 
-    public init(capacity: Int, name: String = "channel") {
+    public convenience init(capacity: Int, name: String = "channel") {
+        self.init(capacity: capacity, name: name, fault: nil)
+    }
+
+    /// With a planted bug: it exists so that the tests can be tested.
+    init(capacity: Int, name: String = "channel", fault: ChannelFault?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
-        state = ChannelState(capacity: capacity)
+        state = ChannelState(capacity: capacity, fault: fault)
     }
 
     public let capacity: Int
@@ -58,7 +63,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// waiter: `.full`.
     public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
         lock.lock()
-        switch state.send({ $0.waiter.claim($0.generation) }) {
+        switch state.send(counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) }) {
         case .deliver(let party):
             sent += 1
             received += 1
@@ -107,7 +112,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     private func take(into buffer: MessageBuffer) -> (ReceiveResult, [Waiter]) {
-        switch state.receive(hasStored: !stored.isEmpty, { $0.waiter.claim($0.generation) }) {
+        switch state.receive(hasStored: !stored.isEmpty, wanted: \.wanted, { $0.waiter.claim($0.generation) }) {
         case .stored:
             stored.removeFirst(into: buffer)
             received += 1
@@ -227,6 +232,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             lock.unlock()
             return false
         }
+        // A planted bug: a stored value is lost. It exists so that the tests can be tested.
+        if state.fault == .valueLostAtClose && !stored.isEmpty { stored.removeFirst(into: MessageBuffer()) }
         var ended: [Waiter] = []
         for party in state.removeSenders() where party.waiter.claim(party.generation) {
             party.waiter.outcome = .closed(index: party.index)
@@ -271,7 +278,6 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             batch.append(message)
             party.waiter.batch = batch
             party.waiter.outcome = .batch
-            state.takenUncounted()
         } else {
             party.waiter.inbox.fill(message)
             party.waiter.outcome = .received(index: party.index)

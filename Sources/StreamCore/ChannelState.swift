@@ -1,10 +1,15 @@
 // The decisions of a channel, without messages, locks or waiters: what tests drive as a table.
 import DequeModule
 
+/// Bugs that the tests plant in a channel to see that their checks find them.
+enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded }
+
 /// Counts and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
 /// it if it is.
 struct ChannelState<Party> {
     let capacity: Int
+    /// A planted bug, so that the tests can be tested; nil everywhere else.
+    let fault: ChannelFault?
     /// Messages stored, reserved by writers and taken by readers but not credited.
     private(set) var occupied = 0
     private(set) var isClosed = false
@@ -14,7 +19,10 @@ struct ChannelState<Party> {
     /// Messages taken from a rendezvous, which were never counted: to be skipped when credited.
     private var uncounted = 0
 
-    init(capacity: Int) { self.capacity = capacity }
+    init(capacity: Int, fault: ChannelFault? = nil) {
+        self.capacity = capacity
+        self.fault = fault
+    }
 
     var free: Int { max(0, capacity - occupied) }
     var waitingSenders: Int { senders.count }
@@ -22,10 +30,18 @@ struct ChannelState<Party> {
 
     enum Send { case deliver(Party), store, full, closed }
 
-    /// One message wants in. `.store` counts it.
-    mutating func send(_ claim: (Party) -> Bool) -> Send {
+    /// One message wants in. `.store` counts it, and so does `.deliver` to a reader who credits what it takes (`counts`):
+    /// for that there must be room. From a rendezvous nothing is counted.
+    mutating func send(counts: (Party) -> Bool, _ claim: (Party) -> Bool) -> Send {
         if isClosed { return .closed }
-        if let receiver = nextReceiver(claim) { return .deliver(receiver) }
+        while let receiver = receivers.first {
+            let counted = counts(receiver)
+            if counted && capacity > 0 && free == 0 { return .full }
+            receivers.removeFirst()
+            guard claim(receiver) else { continue }
+            if counted { if capacity > 0 { occupied += 1 } else { uncounted += 1 } }
+            return .deliver(receiver)
+        }
         // Those who wait already come first. (While there is room they wait only to be let in many at a time.)
         guard free > 0 && senders.isEmpty else { return .full }
         occupied += 1
@@ -34,13 +50,18 @@ struct ChannelState<Party> {
 
     enum Receive { case stored, from(Party), empty, closed }
 
-    /// One message is wanted. `.stored`: the first stored one, which is uncounted; room has become free.
-    mutating func receive(hasStored: Bool, _ claim: (Party) -> Bool) -> Receive {
+    /// One message is wanted. `.stored`: the first stored one, which is uncounted; room has become free. `.from`: nothing
+    /// is stored, and the first sender waits because of a rendezvous or because all room is reserved or taken; else a
+    /// later sender would find the receiver waiting and overtake it.
+    mutating func receive(hasStored: Bool, wanted: (Party) -> Int, _ claim: (Party) -> Bool) -> Receive {
         if hasStored {
             occupied -= 1
             return .stored
         }
-        if capacity == 0, let sender = popSender(claim) { return .from(sender) }
+        while let sender = senders.first, wanted(sender) == 0 {
+            senders.removeFirst()
+            if claim(sender) { return .from(sender) }
+        }
         return isClosed ? .closed : .empty
     }
 
@@ -55,16 +76,11 @@ struct ChannelState<Party> {
         return nil
     }
 
-    private mutating func popSender(_ claim: (Party) -> Bool) -> Party? {
-        while let party = senders.popFirst() {
-            if claim(party) { return party }
-        }
-        return nil
-    }
-
     /// The next live sender for whom there is room. A batch writer (`wanted` > 0) waits, unless forced, until half of
     /// the capacity is free: else the two sides merely alternate.
     mutating func nextSender(force: Bool, wanted: (Party) -> Int, _ claim: (Party) -> Bool) -> Party? {
+        // A planted bug: the last of those who wait is forgotten. It exists so that the tests can be tested.
+        if fault == .lostWakeUp && senders.count == 1 { return nil }
         while free > 0, let party = senders.first {
             if !force && wanted(party) > 0 && free < min(wanted(party), (capacity + 1) / 2) { return nil }
             senders.removeFirst()
@@ -75,7 +91,10 @@ struct ChannelState<Party> {
 
     /// Up to `wanted` places, counted from now on.
     mutating func reserve(_ wanted: Int) -> Int {
-        !isClosed && senders.isEmpty ? grant(wanted) : 0
+        guard !isClosed && senders.isEmpty else { return 0 }
+        // A planted bug: one place too many. It exists so that the tests can be tested.
+        if fault == .capacityExceeded && free < wanted { occupied -= 1 }
+        return grant(wanted)
     }
 
     /// The same for a writer whose turn it is.

@@ -79,6 +79,8 @@ public final class Context: SharedObject, @unchecked Sendable {  // `lock` guard
         self.timer = timer
         lock.unlock()
         scheduler.arm(timer)
+        // Whoever ended it in between found the timer not armed yet.
+        if reason != nil { scheduler.disarm(timer) }
     }
 
     /// Tells `listener` when it ends, until it is removed. False: it has ended, and nobody is told.

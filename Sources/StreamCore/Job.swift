@@ -43,7 +43,8 @@ open class Job: @unchecked Sendable {  // `state` lets one thread at a time into
 
     /// Called by the scheduler on a job that it took from its queue.
     final func runSlice() {
-        state.store(State.running, ordering: .sequentiallyConsistent)
+        // An exchange, not a store: it acquires what those wrote who woke a job that was queued already.
+        _ = state.exchange(State.running, ordering: .sequentiallyConsistent)
         switch work() {
         case .again:
             state.store(State.queued, ordering: .sequentiallyConsistent)

@@ -24,6 +24,8 @@ struct MessageQueue {
 
     mutating func append(_ batch: Batch) {
         guard !batch.isEmpty else { return }
+        // An emptied open batch gives way: only the last one may be empty.
+        if let last = batches.last, last.isEmpty { batches.removeLast() }
         batches.append(batch)
         tailIsOpen = false
         count += batch.count

@@ -34,7 +34,8 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
         if left == 0 { noticeQuiescence() }
     }
 
-    public final var isQuiescent: Bool { activity.load(ordering: .acquiring) == 0 && armedTimers == 0 }
+    /// The timers are asked first: one that fires meanwhile is counted as activity before it is no longer armed.
+    public final var isQuiescent: Bool { armedTimers == 0 && activity.load(ordering: .acquiring) == 0 }
 
     final func noticeQuiescence() { if isQuiescent { onQuiescent?() } }
 }

@@ -60,6 +60,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     private let timerWork = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var timers = TimerQueue()
     private var timerWakeAt = Int64.max
+    private var timersStopping = false
     private var ticking = false
     private var timerThread = pthread_t()
 
@@ -84,6 +85,18 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         super.init()
     }
 
+    deinit {
+        pthread_key_delete(key)  // a process has only 1024
+        pthread_mutex_destroy(mutex)
+        pthread_mutex_destroy(timerMutex)
+        pthread_cond_destroy(work)
+        pthread_cond_destroy(timerWork)
+        mutex.deallocate()
+        timerMutex.deallocate()
+        work.deallocate()
+        timerWork.deallocate()
+    }
+
     /// Starts the threads. They run until `stop`.
     public func start() {
         for index in places.indices {
@@ -104,6 +117,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         pthread_cond_broadcast(work)
         pthread_mutex_unlock(mutex)
         pthread_mutex_lock(timerMutex)
+        timersStopping = true
         pthread_cond_signal(timerWork)
         pthread_mutex_unlock(timerMutex)
         for place in places { pthread_join(place.thread, nil) }
@@ -191,8 +205,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             }
             guard let job = job ?? sleep() else { return }
             let began = Self.clock()
-            place.since.store(began, ordering: .relaxed)
-            if !tickingHint.load(ordering: .relaxed) { startTicking() }
+            place.since.store(began, ordering: .sequentiallyConsistent)
+            if !tickingHint.load(ordering: .sequentiallyConsistent) { startTicking() }
             job.runSlice()
             place.since.store(0, ordering: .relaxed)
         }
@@ -264,13 +278,19 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             }
             pthread_mutex_unlock(timerMutex)
             let busy = watchSlices(now)
-            pthread_mutex_lock(mutex)
-            let stop = stopping
-            pthread_mutex_unlock(mutex)
-            if stop { return }
             pthread_mutex_lock(timerMutex)
+            if timersStopping {  // read under the lock that the wait below gives up: no signal is missed
+                pthread_mutex_unlock(timerMutex)
+                return
+            }
             idleTicks = busy ? 0 : idleTicks + 1
-            if idleTicks > 20 { tickingHint.store(false, ordering: .relaxed) }
+            if idleTicks > 20 {
+                tickingHint.store(false, ordering: .sequentiallyConsistent)
+                // A job that began meanwhile may still have seen true: either it sees false or is seen here.
+                if places.contains(where: { $0.since.load(ordering: .sequentiallyConsistent) != 0 }) {
+                    tickingHint.store(true, ordering: .relaxed)
+                }
+            }
             var wakeAt = timers.earliest() ?? .max
             if tickingHint.load(ordering: .relaxed) { wakeAt = min(wakeAt, now + Self.tick) }
             timerWakeAt = wakeAt

@@ -80,7 +80,8 @@ import Testing
             """
             local total = 0
             for i = 1, 3 do
-              stream.from(stream.range(1, 100)):map("m" .. i, function() return i end):to(function(v) total = total + v end)
+              stream.from(stream.range(1, 100)):map("m" .. i, function() return i end)
+                :to(function(v) total = total + v end)
             end
             print(stream.run())
             print(total)
@@ -173,7 +174,10 @@ import Testing
             ["30\ttrue", "10\tfalse"],
             """
             local c = stream.chan(100)
-            for i = 1, 3 do stream.from(stream.range(1, 10)):map("m", function(v) stream.sleep(i / 1000) return v end):to(c) end
+            for i = 1, 3 do
+              local function slow(v) stream.sleep(i / 1000) return v end
+              stream.from(stream.range(1, 10)):map("m", slow):to(c)
+            end
             local n = 0
             for _ in c:range() do n = n + 1 end
             print(n, c:is_closed())
@@ -264,7 +268,10 @@ import Testing
 
     @Test func values_keepTheirType() throws {
         try expect(
-            ["integer\t3", "float\t3.0", "true", "true", "5\t1\t0", "true\tfalse", "2", "float\t-0.0", "true", "[]\t{}"],
+            [
+                "integer\t3", "float\t3.0", "true", "true", "5\t1\t0", "true\tfalse", "2", "float\t-0.0", "true",
+                "[]\t{}",
+            ],
             """
             local nest = { list = { 1, { deep = { "x" } } }, [2.5] = "f", [true] = "t", [-1] = "m", null = stream.null }
             local v = stream.from(stream.values { 3, 3.0, "a\\0b\\255\\r", stream.null, nest, true, false, -0.0,

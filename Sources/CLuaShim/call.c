@@ -307,5 +307,8 @@ static void describe(lua_State *L, int index, size_t limit, shim_buffer *out, in
 }
 
 void shim_describe(lua_State *L, int index, size_t limit, shim_buffer *out) {
-    describe(L, index, out->used + limit, out, 0);
+    if (lua_isnone(L, index)) /* what describe pushes would stand there */
+        shim_buffer_append(out, "nil", 3);
+    else
+        describe(L, index, out->used + limit, out, 0);
 }

@@ -61,7 +61,8 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
 
 void shim_arm_hook(shim_vm *vm) {
     lua_State *L = vm->running;
-    if (L != NULL)
+    /* lua_sethook walks all frames: in a deep recursion one a signal would leave the script no time. */
+    if (L != NULL && lua_gethookmask(L) == 0)
         lua_sethook(L, interrupt, LUA_MASKCOUNT, 1);
 }
 

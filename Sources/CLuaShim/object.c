@@ -52,7 +52,10 @@ static int index_method(lua_State *L) {
         luaL_addstring(&names, m->name);
     }
     luaL_pushresult(&names);
-    return luaL_error(L, "%s has no method '%s' (it has: %s)", type->phrase, lua_tostring(L, 2), lua_tostring(L, -1));
+    lua_pushfstring(L, "%s has no method '%s' (it has: %s)", type->phrase, lua_tostring(L, 2), lua_tostring(L, -1));
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    return shim_call_host(L, vm_of(L)->host->misuse);
 }
 
 /* [-0, +1, m] */

@@ -84,11 +84,6 @@ static int obey(lua_State *L, shim_vm *vm, int result) {
     switch (result) {
     case SHIM_RAISE:
         return lua_error(L);
-    case SHIM_MISUSE:
-        luaL_where(L, 1);
-        lua_insert(L, -2);
-        lua_concat(L, 2);
-        return lua_error(L);
     case SHIM_WAIT:
         vm->op = SHIM_OP_WAIT;
         return lua_yieldk(L, 0, 0, finish);

@@ -12,8 +12,6 @@ public enum LuaResult {
     public static let wait = Int32(SHIM_WAIT)
     /// Returns the value of the message in the inbox.
     public static let value = Int32(SHIM_VALUE)
-    /// Raises the string on top as a mistake of the calling line.
-    public static let misuse = Int32(SHIM_MISUSE)
 }
 
 public enum LuaType: Int32, Sendable {

@@ -7,6 +7,7 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
     public var warn: LuaFunction
     public var findModule: LuaFunction
     public var finish: LuaFunction
+    public var misuse: LuaFunction
     public var needLibrary: @convention(c) (OpaquePointer?) -> Void
     public var now: @convention(c) (OpaquePointer?) -> Double
     public var wall: @convention(c) (OpaquePointer?) -> Double
@@ -16,7 +17,8 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
 
     public init(
         print: @escaping LuaFunction, warn: @escaping LuaFunction, findModule: @escaping LuaFunction,
-        finish: @escaping LuaFunction, needLibrary: @escaping @convention(c) (OpaquePointer?) -> Void,
+        finish: @escaping LuaFunction, misuse: @escaping LuaFunction,
+        needLibrary: @escaping @convention(c) (OpaquePointer?) -> Void,
         now: @escaping @convention(c) (OpaquePointer?) -> Double,
         wall: @escaping @convention(c) (OpaquePointer?) -> Double,
         retain: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
@@ -27,6 +29,7 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
         self.warn = warn
         self.findModule = findModule
         self.finish = finish
+        self.misuse = misuse
         self.needLibrary = needLibrary
         self.now = now
         self.wall = wall
@@ -77,7 +80,7 @@ public final class LuaVM {
         host.initialize(
             to: shim_host(
                 print: functions.print, warn: functions.warn, find_module: functions.findModule,
-                finish: functions.finish, need_library: functions.needLibrary,
+                finish: functions.finish, misuse: functions.misuse, need_library: functions.needLibrary,
                 now: functions.now, wall: functions.wall,
                 retain: functions.retain, release: functions.release))
         shim_set_type_of(functions.typeOf)

@@ -150,6 +150,12 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
                 output.drain(timeout: 5_000_000_000)
                 errors.drain(timeout: 1_000_000_000)
                 scheduler.stop()
+                // Of what the run left behind, some could not be written.
+                var result = result
+                if let failure = output.failure, !failure.isBrokenPipe, !result.failures.contains(failure.description) {
+                    if result.status == .done { result.status = .failed }
+                    result.failures.append(failure.description)
+                }
                 end(result)
             }
         }

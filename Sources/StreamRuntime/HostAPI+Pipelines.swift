@@ -99,8 +99,8 @@ extension HostAPI {
     static let runPipelines: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         if let raised = cannotWait(worker, stack, "run") { return raised }
+        worker.awaited = worker.run.awaitedPipelines  // first: one may end while they are started
         worker.startDeclared()
-        worker.awaited = worker.run.runningPipelines
         return outcomeOfAll(worker, stack)
     }
 

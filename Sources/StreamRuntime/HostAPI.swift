@@ -48,7 +48,7 @@ enum HostAPI {
 
     private static let installed: Void = LuaVM.install(
         LuaHostFunctions(
-            print: printLine, warn: warn, findModule: findModule, finish: finish,
+            print: printLine, warn: warn, findModule: findModule, finish: finish, misuse: misuse,
             needLibrary: { state in
                 let vm = LuaVM.vm(of: state)
                 HostAPI.loadLibrary(Worker.of(vm), LuaStack(state))

@@ -14,6 +14,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     private var partsLeft = 0
     private var failureFound: ScriptFailure?
     private var isOver = false
+    /// Why it ended early, as its context said when its last part ended; what the context does later is no matter.
+    private var endReason: String?
     private var isHandled = false
     private var followers: [(waiter: Waiter, generation: UInt64)] = []
     private var groups: [StageGroup] = []
@@ -39,12 +41,13 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         lock.withLock {
             guard isOver else { return nil }
             if let failureFound { return .failure(LuaProblem(failureFound.message)) }
-            if let reason = context.reason { return .failure(LuaProblem(context.cause ?? reason.description)) }
+            if let endReason { return .failure(LuaProblem(endReason)) }
             return .success(())
         }
     }
 
     /// Someone receives its outcome: a failure is no longer the run's.
+    var isReceived: Bool { lock.withLock { isHandled } }
     func handle() { lock.withLock { isHandled = true } }
 
     /// Ends `waiter`'s wait when the pipeline ends. False: it has ended.
@@ -199,6 +202,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             partsLeft -= 1
             guard partsLeft == 0 else { return nil }
             isOver = true
+            endReason = context.reason.map { context.cause ?? $0.description }
             groups = []
             pumps = []
             hostSource = nil
@@ -217,9 +221,19 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     }
 
     private func sourceEnded(_ pump: Pump) {
-        count { $0.created += (pump as! ValuePump).created; $0.dropped += pump.dropped }
+        let isDirect = isSink(pump.output!)
+        count {
+            $0.created += (pump as! ValuePump).created
+            $0.dropped += pump.dropped
+            if isDirect { $0.delivered += pump.sent }
+        }
         close(pump.output!)
         partEnded()
+    }
+
+    /// The script's channel in which the pipeline ends.
+    private func isSink(_ channel: Channel) -> Bool {
+        if case .channel(let sink, _) = spec.sink { sink === channel } else { false }
     }
 
     /// Closes the channel behind a part that has ended: a link, or a script's channel that nothing feeds any more.
@@ -262,7 +276,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         addPart()
         lock.withLock { hostSource = source }
         sourceLink = output
-        let skips = spec.source.skipsBadInput
+        let skips = spec.source.skipsBadInput, isDirect = isSink(output)
         let rejected = Counter()
         let outlet = Outlet(channel: output, scheduler: run.scheduler, context: context) { [run] problem, text in
             guard skips else { return false }
@@ -276,6 +290,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             count {
                 $0.created += outlet.sent + outlet.dropped
                 $0.dropped += outlet.dropped
+                if isDirect { $0.delivered += outlet.sent }
             }
             if let failure { fail(failure.description) }
             close(output)

@@ -98,6 +98,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var isOver = false
     private var isDraining = false
     private var pipelines: [ObjectIdentifier: PipelineRun] = [:]
+    private var failedPipelines: [PipelineRun] = []
     private var workers: [ObjectIdentifier: Worker] = [:]
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
     private var objects: [SharedObject] = []
@@ -183,6 +184,10 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     func ended(_ pipeline: PipelineRun) {
         let last = lock.withLock {
             pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
+            if case .failure = pipeline.outcome {
+                failedPipelines.removeAll(where: \.isReceived)
+                failedPipelines.append(pipeline)
+            }
             result.account.add(pipeline.account)
             return isDraining && pipelines.isEmpty
         }
@@ -190,8 +195,10 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         end()
     }
 
-    /// Pipelines that have not ended.
-    var runningPipelines: [PipelineRun] { lock.withLock { Array(pipelines.values) } }
+    /// Pipelines that have not ended, and those that failed and nobody has asked.
+    var awaitedPipelines: [PipelineRun] {
+        lock.withLock { failedPipelines.filter { !$0.isReceived } + Array(pipelines.values) }
+    }
 
     // MARK: Failures
 

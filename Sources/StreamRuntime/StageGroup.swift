@@ -28,6 +28,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
     private var left = 1
     private var workers: [StageWorker] = []
     private let onEnd: (StageGroup) -> Void
+    /// What went through the channels before the group began: they may be a script's.
+    private let before: (received: UInt64, sent: UInt64)
 
     var isSource: Bool { isGenerator }
 
@@ -43,6 +45,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
         self.givesBack = givesBack
         self.isGenerator = isGenerator
         self.onEnd = onEnd
+        before = (input?.account.received ?? 0, output.account.sent)
     }
 
     var totals: StageTotals { lock.withLock { sum } }
@@ -91,7 +94,13 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
             sum.dropped += totals.dropped
             sum.droppedOut += totals.droppedOut
             left -= 1
-            return left == 0
+            guard left == 0 else { return false }
+            if case .process = stage.kind, !isGenerator {
+                // It receives and sends by itself: the channels have counted.
+                sum.received = Int((input?.account.received ?? 0) - before.received)
+                sum.emitted = Int(output.account.sent - before.sent)
+            }
+            return true
         }
         if isLast {
             let failed = totals.failed
@@ -183,7 +192,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             switch end {
             case .returned: work()
             case .failed(let failure):
-                failed(ScriptFailure(message: "in setup: " + failure.message, traceback: failure.traceback))
+                if let reason = group.context.reason {
+                    stopped = reason
+                } else {
+                    failed(ScriptFailure(message: "in setup: " + failure.message, traceback: failure.traceback))
+                }
                 teardown()
             case .stopped(let reason):
                 stopped = reason
@@ -257,8 +270,9 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
 
     private func worked(_ end: TaskEnd) {
         switch end {
-        case .returned: stopped = ports.endReason ?? (ports.isProcess ? nil : group.context.reason)
-        case .failed(let failure): failed(failure)
+        case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)
+        case .failed(let failure):
+            if let reason = group.context.reason { stopped = reason } else { failed(failure) }
         case .stopped(let reason): stopped = reason
         }
         if failure != nil || stopped != nil || reference("flush") == 0 || driver.isClosed { return teardown() }
@@ -283,6 +297,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
 
     /// A failure for the value in hand.
     private func judge(_ failure: ScriptFailure) -> Bool {
+        // What a task raises after its context has ended is its end, not a failure.
+        if let reason = group.context.reason {
+            stopped = reason
+            return false
+        }
         var text: String?
         if let message = driver.message {
             if stack.decode(message) { text = stack.describe(-1, limit: 160) }

@@ -63,12 +63,8 @@ struct ScriptRunner {
             }
             sigwait(&signals, &received)
             run.cancel(cause: "signal")
-            let status = 128 + received
             // A script that cannot be stopped, or a third signal, does not keep the process.
-            spawnDetached(stack: 64 << 10) {
-                sleep(2)
-                _exit(status)
-            }
+            spawnDetached(stack: 64 << 10) { Self.exitLate(status) }
             sigwait(&signals, &received)
             _exit(128 + received)
         }

@@ -14,6 +14,9 @@ struct Streamhost: ParsableCommand {
               stream.from(stream.stdin { format = "json" })
                 :filter("failed", function(event) return event.status >= 400 end)
                 :to(stream.stdout { format = "json" })
+
+            Exit status: 0 done; 1 the run failed; 2 the script or the command line is wrong; 130 / 143 ended by \
+            SIGINT / SIGTERM.
             """,
         version: "streamhost 0.1.0 (\(Host.luaVersion))",
         subcommands: [RunCommand.self])

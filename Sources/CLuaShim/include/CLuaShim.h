@@ -27,8 +27,7 @@ typedef int (*shim_callback)(lua_State *L, shim_vm *vm);
 enum {
     SHIM_RAISE = -1,  /* raise the value on top of the stack */
     SHIM_WAIT = -2,   /* yield to the host; later `finish` is called in the same way to give the results */
-    SHIM_VALUE = -3,  /* decode the message at shim_set_inbox and return that one value */
-    SHIM_MISUSE = -4  /* raise the string on top with the position of the caller (level 1) in front */
+    SHIM_VALUE = -3   /* decode the message at shim_set_inbox and return that one value */
 };
 
 typedef struct shim_method {
@@ -42,6 +41,7 @@ typedef struct shim_host {
     shim_callback warn;        /* stack: one string. */
     shim_callback find_module; /* stack: module name. Returns 2: source, chunk name; or SHIM_RAISE. */
     shim_callback finish;      /* ends a SHIM_WAIT */
+    shim_callback misuse;      /* stack: text. Makes it the error of the script's line and returns SHIM_RAISE. */
     void (*need_library)(lua_State *L); /* loads the embedded library into L; under protection, may raise */
     double (*now)(shim_vm *vm);      /* monotonic seconds, for os.clock */
     double (*wall)(shim_vm *vm);     /* seconds since 1970, for os.time and os.date */

@@ -3,8 +3,9 @@ import StreamCore
 
 /// A small file read whole: scripts and modules.
 public enum TextFile {
-    /// The most a script may have: longer ones are data.
-    static let limit = 64 << 20
+    /// The most a script may have. Lua 5.4.4 recurses in C when it words an error about a long chain of fields: the
+    /// scheduler's stacks hold what this many bytes can nest.
+    static let limit = 1 << 20
 
     /// The bytes of the file, or a sentence that names the path and what is wrong.
     public static func read(_ path: String) -> Result<[UInt8], ConnectorError> {

@@ -261,12 +261,10 @@ end
 folding "scan"
 folding "reduce"
 
-function Pipeline.take(self, n)
-  return extend(self, { op = "take", name = "take", n = whole("argument 1 of take", n, 0, math.maxinteger), queue = 256 })
-end
-
-function Pipeline.skip(self, n)
-  return extend(self, { op = "skip", name = "skip", n = whole("argument 1 of skip", n, 0, math.maxinteger), queue = 256 })
+for _, op in ipairs { "take", "skip" } do
+  Pipeline[op] = function(self, n)
+    return extend(self, { op = op, name = op, n = whole("argument 1 of " .. op, n, 0, math.maxinteger), queue = 256 })
+  end
 end
 
 local function declare(self, sink)

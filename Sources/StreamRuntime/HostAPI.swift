@@ -46,7 +46,10 @@ enum HostAPI {
 
     // MARK: Installation
 
-    private static let installed: Void = LuaVM.install(
+    private static let installed: Void = LuaVM.installInterrupt()
+
+    /// What the states of all workers call.
+    static let host = LuaHost(
         LuaHostFunctions(
             print: printLine, warn: warn, findModule: findModule, finish: finish,
             needLibrary: { state in
@@ -169,12 +172,14 @@ enum HostAPI {
         }
         switch task.waiter.outcome {
         case .received:
+            if let channel = wait.channel { worker.countReceived(from: channel) }
             worker.received.drop()
             worker.received.fill(task.waiter.inbox.message!)
             task.waiter.inbox.moved()
             LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
             return LuaResult.value
         case .sent:
+            if let channel = wait.channel { worker.countSent(on: channel) }
             stack.push(true)
             return 1
         case .closed:

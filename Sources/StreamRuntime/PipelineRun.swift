@@ -217,7 +217,13 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     }
 
     private func sourceEnded(_ pump: Pump) {
-        count { $0.created += (pump as! ValuePump).created; $0.dropped += pump.dropped }
+        let isDirect: Bool = if case .channel(let sink, _) = spec.sink { sink === pump.output } else { false }
+        let created = (pump as! ValuePump).created
+        count {
+            $0.created += created
+            $0.dropped += pump.dropped
+            if isDirect { $0.delivered += created - pump.dropped }
+        }
         close(pump.output!)
         partEnded()
     }
@@ -231,7 +237,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         }
     }
 
-    /// Gives up the channel before a part that has ended; returns how many values were dropped with it.
+    /// Gives up the channel before a part that has ended; returns how many values were dropped with it. Takes the lock:
+    /// not to be called from inside `count`.
     private func giveUp(_ channel: Channel) -> Int {
         if case .channel(let source) = spec.source.kind, source === channel { return 0 }
         let left = channel.closeReading().drop()
@@ -303,7 +310,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
                 $0.dropped += totals.dropped
                 if isDirect { $0.delivered += totals.emitted - totals.droppedOut }
             }
-            if let input { count { [self] in $0.dropped += giveUp(input) } }
+            let left = input.map(giveUp) ?? 0
+            count { $0.dropped += left }
             close(output)
             partEnded()
         }
@@ -340,13 +348,14 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             if form == .collect, case .returned = end { collected = HostAPI.result(of: task, count: 1) }
             if case .failed(let failure) = end { fail(failure) }
             if code != 0 { stack.drop(reference: code) }
+            let left = giveUp(input)
             count {
                 let received = Int(driver.received)
                 $0.delivered += received - Int(driver.failed)
                 $0.failed += Int(driver.failed)
                 $0.dropped += ports.droppedIn
                 if givesBack { $0.created += received }
-                $0.dropped += giveUpCount(input)
+                $0.dropped += left
             }
             partEnded()
         }
@@ -355,8 +364,6 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             partEnded()
         }
     }
-
-    private func giveUpCount(_ channel: Channel) -> Int { giveUp(channel) }
 
     /// What `p:stats()` shows.
     var stageTotals: [(name: String, totals: StageTotals)] {

@@ -218,6 +218,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
                 HostAPI.pushContext(stack, group.context)
             } then: { [self] in worked($0) }
         case .process:
+            worker.stageInput = group.input
+            worker.stageOutput = group.output
             call("process") { [self] stack in
                 HostAPI.push(stack, group.input!)
                 HostAPI.push(stack, group.output)
@@ -312,8 +314,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         worker.end { [self] in
             ports.finish()
             var totals = StageTotals()
-            totals.received = Int(driver.received)
-            totals.emitted = Int(driver.emitted)
+            totals.received = Int(driver.received) + worker.taken
+            totals.emitted = Int(driver.emitted) + worker.put
             totals.filtered = Int(driver.filtered)
             totals.failed = Int(driver.failed)
             totals.dropped = ports.droppedIn + ports.droppedOut

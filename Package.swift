@@ -39,7 +39,7 @@ let package = Package(
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
         .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore", "CMessage"]),
-        .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "StreamCore", "CMessage"]),
+        .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim", "StreamCore", "CMessage"]),
         .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
         .testTarget(name: "StreamhostTests", dependencies: ["StreamHost"]),
         .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),

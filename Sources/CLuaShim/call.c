@@ -250,7 +250,9 @@ static void describe(lua_State *L, int index, size_t limit, shim_buffer *out, in
         if (lua_isinteger(L, index))
             snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(L, index));
         else
-            snprintf(text, sizeof text, "%.14g", lua_tonumber(L, index));
+            snprintf(text, sizeof text - 2, "%.14g", lua_tonumber(L, index));
+        if (!lua_isinteger(L, index) && text[strspn(text, "-0123456789")] == '\0')
+            strcat(text, ".0"); /* as tostring writes a float that looks like an integer */
         shim_buffer_append(out, text, strlen(text));
         return;
     case LUA_TSTRING: {

@@ -353,7 +353,7 @@ static const uint8_t *get_value(lua_State *L, const uint8_t *p) {
     default: {
         void *ref;
         memcpy(&ref, p, sizeof ref);
-        shim_push_object(L, shim_type_of(ref), ref);
+        shim_push_object(L, vm_of(L)->host->type_of(ref), ref);
         return p + sizeof ref;
     }
     }
@@ -378,7 +378,7 @@ void shim_decode(lua_State *L, const msg_header *message) {
     default: {
         void *ref;
         memcpy(&ref, payload, sizeof ref);
-        shim_push_object(L, shim_type_of(ref), ref);
+        shim_push_object(L, vm_of(L)->host->type_of(ref), ref);
         return;
     }
     }

@@ -52,7 +52,6 @@ int shim_call_host(lua_State *L, shim_callback callback);
  * callback as light userdata: image.c knows it by these. [-0, +1, m] */
 void shim_push_callback(lua_State *L, shim_callback callback);
 int shim_trampoline(lua_State *L);
-const shim_type *shim_type_of(void *ref);
 /* Message handler: a string error gets the traceback kept for the host (see vm.c); other values pass. */
 int shim_message_handler(lua_State *L);
 

@@ -5,9 +5,6 @@
 #include <string.h>
 
 const char shim_key_objects;
-static const shim_type *(*type_of_ref)(void *ref);
-
-void shim_set_type_of(const shim_type *(*type_of)(void *ref)) { type_of_ref = type_of; }
 
 /* Runs on whatever thread collects, hooks off: it only releases. [-0, +0, -] */
 static int collect(lua_State *L) {
@@ -149,8 +146,6 @@ bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref) 
     lua_pushlightuserdata(L, arguments);
     return lua_pcall(L, 1, 1, 0) == LUA_OK;
 }
-
-const shim_type *shim_type_of(void *ref) { return type_of_ref(ref); }
 
 const char *shim_kind_phrase(lua_State *L, int index) {
     const shim_type *type;

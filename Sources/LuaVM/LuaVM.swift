@@ -39,6 +39,23 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
     }
 }
 
+/// The host functions of any number of states.
+public final class LuaHost: @unchecked Sendable {  // immutable after init
+    fileprivate let pointer: UnsafeMutablePointer<shim_host>
+
+    public init(_ functions: LuaHostFunctions) {
+        pointer = .allocate(capacity: 1)
+        pointer.initialize(
+            to: shim_host(
+                print: functions.print, warn: functions.warn, find_module: functions.findModule,
+                finish: functions.finish, misuse: functions.misuse, need_library: functions.needLibrary,
+                now: functions.now, wall: functions.wall,
+                retain: functions.retain, release: functions.release, type_of: functions.typeOf))
+    }
+
+    deinit { pointer.deallocate() }
+}
+
 public typealias LuaObjectTypePointer = UnsafePointer<shim_type>
 
 extension LuaObjectType {
@@ -72,20 +89,10 @@ public final class LuaVM {
     public let pointer: OpaquePointer
     public let main: LuaStack
 
-    /// Fills `host` once a process, before the first state.
-    nonisolated(unsafe) private static let host = UnsafeMutablePointer<shim_host>.allocate(capacity: 1)
+    private let host: LuaHost
 
-    /// Once a process: what all states call. Also installs the handler of the signal that interrupts running code.
-    public static func install(_ functions: LuaHostFunctions) {
-        host.initialize(
-            to: shim_host(
-                print: functions.print, warn: functions.warn, find_module: functions.findModule,
-                finish: functions.finish, misuse: functions.misuse, need_library: functions.needLibrary,
-                now: functions.now, wall: functions.wall,
-                retain: functions.retain, release: functions.release))
-        shim_set_type_of(functions.typeOf)
-        shim_interrupt_install()
-    }
+    /// Once a process: installs the handler of the signal that interrupts running code.
+    public static func installInterrupt() { shim_interrupt_install() }
 
     /// Once each thread that resumes tasks.
     public static func attachThread() { shim_interrupt_attach() }
@@ -94,11 +101,13 @@ public final class LuaVM {
     public static var release: String { String(cString: shim_lua_release()) }
 
     /// - Parameters:
+    ///   - host: what the state calls; it outlives the state.
     ///   - owner: what host functions get from `owner(of:)`.
     ///   - memoryLimit: bytes, 0 for none.
     ///   - seed: of `math.random`.
-    public init?(owner: UnsafeMutableRawPointer?, memoryLimit: Int, seed: UInt64) {
-        guard let vm = shim_vm_create(Self.host, owner, memoryLimit, seed) else { return nil }
+    public init?(host: LuaHost, owner: UnsafeMutableRawPointer?, memoryLimit: Int, seed: UInt64) {
+        guard let vm = shim_vm_create(host.pointer, owner, memoryLimit, seed) else { return nil }
+        self.host = host
         pointer = vm
         main = LuaStack(shim_vm_main(vm))
     }
@@ -178,7 +187,7 @@ public final class LuaVM {
             shim_buffer_free(&buffer)
             return .failure(LuaProblem(problem))
         }
-        return .success(LuaImage(buffer, release: Self.host.pointee.release))
+        return .success(LuaImage(buffer, host: host))
     }
 
     /// Pushes an image's roots on the main stack; nil: done, else the message.
@@ -192,17 +201,17 @@ public final class LuaVM {
 /// A copy of functions and all that they reach, from which any number of states can start.
 public final class LuaImage: @unchecked Sendable {  // immutable
     fileprivate let buffer: shim_buffer
-    private let release: @convention(c) (UnsafeMutableRawPointer?) -> Void
+    private let host: LuaHost
 
-    fileprivate init(_ buffer: shim_buffer, release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void) {
+    fileprivate init(_ buffer: shim_buffer, host: LuaHost) {
         self.buffer = buffer
-        self.release = release
+        self.host = host
     }
 
     public var byteCount: Int { buffer.used }
 
     deinit {
-        shim_image_release(buffer.bytes, buffer.used, release)
+        shim_image_release(buffer.bytes, buffer.used, host.pointer.pointee.release)
         var buffer = buffer
         shim_buffer_free(&buffer)
     }

@@ -59,7 +59,9 @@ public final class MessageBuffer {
     }
 
     /// The message held, or nil.
-    public var message: MessagePointer? { filled ? MessagePointer(bytes!.assumingMemoryBound(to: msg_header.self)) : nil }
+    public var message: MessagePointer? {
+        filled ? MessagePointer(bytes!.assumingMemoryBound(to: msg_header.self)) : nil
+    }
 
     /// Moves `message` here: its bytes are copied, its objects change owner. There must be none yet.
     public func fill(_ message: MessagePointer) {

@@ -1,9 +1,8 @@
 // The façade: a program gives the host a script, and sources, sinks and functions of its own, and runs it.
 import Glibc
 import StdlibLua
-import StreamIO
-
 @_exported import StreamCore
+import StreamIO
 @_exported import StreamRuntime
 
 /// Runs Lua stage scripts.

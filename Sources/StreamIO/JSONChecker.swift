@@ -292,8 +292,8 @@ private struct JSONScanner {
     private static func fitsDouble(_ first: Pointer, _ end: Pointer, _ exponent: Int) -> Bool {
         let limit = UnsafeRawPointer(overflow.utf8Start)
         var magnitude = exponent  // the number is below 10 ^ magnitude
-        var used = 0              // significant digits seen
-        var order = 0             // of those against the limit's
+        var used = 0  // significant digits seen
+        var order = 0  // of those against the limit's
         var point = false
         var p = first
         while p < end {

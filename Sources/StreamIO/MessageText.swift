@@ -61,7 +61,7 @@ private struct MessageKey {
     var kind: Kind
     var text: UnsafeRawPointer  // of a string
     var length: Int
-    var bits: UInt64            // of a number
+    var bits: UInt64  // of a number
 
     static func integer(_ value: Int64, at text: UnsafeRawPointer) -> Self {
         Self(kind: .integer, text: text, length: 0, bits: UInt64(bitPattern: value))
@@ -105,7 +105,8 @@ private struct MessageKey {
             return "[\(String(decoding: out.bytes, as: UTF8.self))]"
         }
         let bytes = UnsafeRawBufferPointer(start: text, count: length)
-        let isName = (1...40).contains(length) && !(0x30...0x39).contains(bytes[0])
+        let isName =
+            (1...40).contains(length) && !(0x30...0x39).contains(bytes[0])
             && bytes.allSatisfy { $0 == 0x5F || ($0 &- 0x30) < 10 || (($0 | 0x20) &- 0x61) < 26 }
         if isName { return "." + String(decoding: bytes, as: UTF8.self) }
         var out = ByteWriter(capacity: 64)

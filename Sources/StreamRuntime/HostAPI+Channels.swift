@@ -20,7 +20,8 @@ extension HostAPI {
         return .failure(
             Raised(
                 code: misuse(
-                    worker, stack, "\(method) expected a channel, got \(stack.kind(1)): call it as channel:\(method)(...)")))
+                    worker, stack,
+                    "\(method) expected a channel, got \(stack.kind(1)): call it as channel:\(method)(...)")))
     }
 
     struct Raised: Error { let code: Int32 }
@@ -51,6 +52,7 @@ extension HostAPI {
         case .success(let message):
             switch channel.trySend(message) {
             case .sent:
+                worker.countSent(on: channel)
                 stack.push(true)
                 return 1
             case .closed:
@@ -67,6 +69,7 @@ extension HostAPI {
                 }
                 switch channel.send(message, worker.current!.waiter) {
                 case .sent:
+                    worker.countSent(on: channel)
                     stack.push(true)
                     return 1
                 case .closed, .full:
@@ -81,7 +84,8 @@ extension HostAPI {
     static let channelSend: LuaFunction = { state, vm in send(state, vm, waits: true) }
     static let channelTrySend: LuaFunction = { state, vm in send(state, vm, waits: false) }
 
-    private static func deliver(_ worker: Worker) -> Int32 {
+    private static func deliver(_ worker: Worker, _ channel: Channel) -> Int32 {
+        worker.countReceived(from: channel)
         LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
         return LuaResult.value
     }
@@ -93,7 +97,7 @@ extension HostAPI {
         var isRange = false
         if case .range = wait { isRange = true }
         switch channel.tryReceive(into: worker.received) {
-        case .received: return deliver(worker)
+        case .received: return deliver(worker, channel)
         case .closed:
             stack.pushNil()
             if isRange { return 1 }
@@ -106,7 +110,7 @@ extension HostAPI {
             case .received:
                 worker.received.fill(waiter.inbox.message!)
                 waiter.inbox.moved()
-                return deliver(worker)
+                return deliver(worker, channel)
             case .closed:
                 stack.pushNil()
                 if isRange { return 1 }
@@ -136,7 +140,7 @@ extension HostAPI {
         case .success(let channel):
             worker.received.drop()
             switch channel.tryReceive(into: worker.received) {
-            case .received: return deliver(worker)
+            case .received: return deliver(worker, channel)
             case .closed: return refuse(stack, .closed)
             case .empty, .waiting: return refuse(stack, .empty)
             }

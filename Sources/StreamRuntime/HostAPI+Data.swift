@@ -13,7 +13,9 @@ extension HostAPI {
     static let encodeJSON: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         if stack.top == 0 { stack.pushNil() }
-        if stack.isNil(1) { return misuse(worker, stack, "cannot write value as JSON: nil (stream.null is JSON's null)") }
+        if stack.isNil(1) {
+            return misuse(worker, stack, "cannot write value as JSON: nil (stream.null is JSON's null)")
+        }
         if let problem = stack.encodeJSON(1) { return misuse(worker, stack, problem.description) }
         return 1
     }
@@ -96,7 +98,8 @@ extension HostAPI {
         if stack.top >= 2 {
             for index in 2...stack.top {
                 guard let value = hostValue(stack, index, depth: 0) else {
-                    return misuse(worker, stack, "argument \(index - 1) of host.\(name): \(stack.kind(index)) cannot cross")
+                    return misuse(
+                        worker, stack, "argument \(index - 1) of host.\(name): \(stack.kind(index)) cannot cross")
                 }
                 arguments.append(value)
             }

@@ -139,7 +139,8 @@ extension HostAPI {
         let table = stack.top
         for index in 1..<(1 + stack.count(table)) {
             stack.getIndex(table, index)
-            worker.run.log("\(stack.string(-1) ?? ""): this pipeline has no end and does not run: add :to(...) or :collect()")
+            worker.run.log(
+                "\(stack.string(-1) ?? ""): this pipeline has no end and does not run: add :to(...) or :collect()")
             stack.pop()
         }
         stack.pop()

@@ -74,7 +74,9 @@ extension HostAPI {
 
     static let taskWait: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        guard let task = task(stack) else { return misuse(worker, stack, "wait expected a task: call it as task:wait()") }
+        guard let task = task(stack) else {
+            return misuse(worker, stack, "wait expected a task: call it as task:wait()")
+        }
         if task.isOver { return results(of: task, stack) }
         var limit: Int64?
         if !stack.isNil(2) {
@@ -104,7 +106,8 @@ extension HostAPI {
         guard let task = task(stack) else { return misuse(worker, stack, "status expected a task") }
         switch task.result {
         case .values: stack.push("done")
-        case .failed(let message): stack.push(task.context.reason.map { $0.description == message } ?? false ? message : "failed")
+        case .failed(let message):
+            stack.push(task.context.reason.map { $0.description == message } ?? false ? message : "failed")
         case nil: stack.push(task === worker.current ? "running" : "waiting")
         }
         return 1

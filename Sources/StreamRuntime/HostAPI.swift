@@ -46,7 +46,10 @@ enum HostAPI {
 
     // MARK: Installation
 
-    private static let installed: Void = LuaVM.install(
+    private static let installed: Void = LuaVM.installInterrupt()
+
+    /// What the states of all workers call.
+    static let host = LuaHost(
         LuaHostFunctions(
             print: printLine, warn: warn, findModule: findModule, finish: finish, misuse: misuse,
             needLibrary: { state in
@@ -147,7 +150,11 @@ enum HostAPI {
             let waiter = task.waiter!
             let generation = waiter.generation
             let timer = Timer(deadline: worker.scheduler.now &+ timeout) {
-                if case .sleep = wait { waiter.end(generation, .done) } else { waiter.end(generation, .ended(.timeout)) }
+                if case .sleep = wait {
+                    waiter.end(generation, .done)
+                } else {
+                    waiter.end(generation, .ended(.timeout))
+                }
             }
             task.timer = timer
             worker.scheduler.arm(timer)
@@ -169,12 +176,14 @@ enum HostAPI {
         }
         switch task.waiter.outcome {
         case .received:
+            if let channel = wait.channel { worker.countReceived(from: channel) }
             worker.received.drop()
             worker.received.fill(task.waiter.inbox.message!)
             task.waiter.inbox.moved()
             LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
             return LuaResult.value
         case .sent:
+            if let channel = wait.channel { worker.countSent(on: channel) }
             stack.push(true)
             return 1
         case .closed:

@@ -100,7 +100,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         // The link behind a part has the queue of the stage that follows it.
         func queue(_ index: Int) -> Int { index < spec.stages.count ? spec.stages[index].queue : 256 }
         var directOutput: Channel?
-        if spec.stages.isEmpty, case .channel = spec.source.kind {} else if spec.stages.isEmpty {
+        if spec.stages.isEmpty, case .channel = spec.source.kind {
+        } else if spec.stages.isEmpty {
             if case .channel(let channel, let close) = spec.sink {
                 directOutput = channel
                 if close { HostAPI.feed(channel, 1) }
@@ -114,7 +115,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
                 }
                 return channel
             }
-            let name = index < spec.stages.count ? "the queue of \"\(spec.stages[index].name)\"" : "the queue of the sink"
+            let name =
+                index < spec.stages.count ? "the queue of \"\(spec.stages[index].name)\"" : "the queue of the sink"
             return Channel(capacity: queue(index), name: name)
         }
         switch spec.source.kind {
@@ -124,7 +126,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             givesBack = true
         case .connector(let options):
             input = link(0)
-            guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else { return }
+            guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
+                return
+            }
             startSource(source, input)
         case .range(let first, let last, let step):
             input = link(0)
@@ -170,7 +174,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
                 pump(from: input, to: channel, givesBack: true)
             }
         case .connector(let options):
-            guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else { return }
+            guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else {
+                return
+            }
             addPart()
             StreamCore.start(sink, from: input, scheduler: run.scheduler, context: context) {
                 [self] failure, delivered, left in
@@ -245,7 +251,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         }
     }
 
-    /// Gives up the channel before a part that has ended; returns how many values were dropped with it.
+    /// Gives up the channel before a part that has ended; returns how many values were dropped with it. Takes the lock:
+    /// not to be called from inside `count`.
     private func giveUp(_ channel: Channel) -> Int {
         if case .channel(let source) = spec.source.kind, source === channel { return 0 }
         let left = channel.closeReading().drop()
@@ -334,7 +341,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     }
 
     /// A sink that is a function, or the collecting one: a task in the declaring worker.
-    private func startSinkTask(_ form: StageForm, _ code: Int32, _ input: Channel, _ givesBack: Bool, _ worker: Worker) {
+    private func startSinkTask(_ form: StageForm, _ code: Int32, _ input: Channel, _ givesBack: Bool, _ worker: Worker)
+    {
         let driver = StageDriver(form)
         let ports = StagePorts(
             driver: driver, input: input, output: nil, scheduler: run.scheduler, inputLimit: givesBack ? 1 : 256,

@@ -28,8 +28,6 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
     private var left = 1
     private var workers: [StageWorker] = []
     private let onEnd: (StageGroup) -> Void
-    /// What went through the channels before the group began: they may be a script's.
-    private let before: (received: UInt64, sent: UInt64)
 
     var isSource: Bool { isGenerator }
 
@@ -45,7 +43,6 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
         self.givesBack = givesBack
         self.isGenerator = isGenerator
         self.onEnd = onEnd
-        before = (input?.account.received ?? 0, output.account.sent)
     }
 
     var totals: StageTotals { lock.withLock { sum } }
@@ -94,13 +91,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
             sum.dropped += totals.dropped
             sum.droppedOut += totals.droppedOut
             left -= 1
-            guard left == 0 else { return false }
-            if case .process = stage.kind, !isGenerator {
-                // It receives and sends by itself: the channels have counted.
-                sum.received = Int((input?.account.received ?? 0) - before.received)
-                sum.emitted = Int(output.account.sent - before.sent)
-            }
-            return true
+            return left == 0
         }
         if isLast {
             let failed = totals.failed
@@ -229,15 +220,23 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             call("process", ports: ports) { [self] stack in
                 _ = driver.pushEmit(stack)
                 HostAPI.pushContext(stack, group.context)
-            } then: { [self] in worked($0) }
+            } then: { [self] in
+                worked($0)
+            }
         case .process:
+            worker.stageInput = group.input
+            worker.stageOutput = group.output
             call("process") { [self] stack in
                 HostAPI.push(stack, group.input!)
                 HostAPI.push(stack, group.output)
                 HostAPI.pushContext(stack, group.context)
-            } then: { [self] in worked($0) }
+            } then: { [self] in
+                worked($0)
+            }
         default:
-            guard driver.pushFunction(stack) else { return worked(.failed(ScriptFailure(message: "not enough memory"))) }
+            guard driver.pushFunction(stack) else {
+                return worked(.failed(ScriptFailure(message: "not enough memory")))
+            }
             stack.push(reference: reference("process"))
             if reference("initial") != 0 {
                 stack.push(reference: reference("initial"))
@@ -276,7 +275,9 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .stopped(let reason): stopped = reason
         }
         if failure != nil || stopped != nil || reference("flush") == 0 || driver.isClosed { return teardown() }
-        call("flush", ports: ports) { [self] in _ = driver.pushEmit($0) } then: { [self] end in
+        call("flush", ports: ports) { [self] in
+            _ = driver.pushEmit($0)
+        } then: { [self] end in
             switch end {
             case .returned: break
             case .failed(let failure):
@@ -318,7 +319,9 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
         if failure != nil || stopped != nil { context.end(at: group.run.scheduler.now + Self.teardownLimit) }
-        call("teardown", context: context) { $0.push(reason) } then: { [self] end in
+        call("teardown", context: context) {
+            $0.push(reason)
+        } then: { [self] end in
             if case .failed(let failure) = end {
                 group.run.log(group.describe(ScriptFailure(message: "in teardown: " + failure.message), value: nil))
             }
@@ -331,8 +334,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         worker.end { [self] in
             ports.finish()
             var totals = StageTotals()
-            totals.received = Int(driver.received)
-            totals.emitted = Int(driver.emitted)
+            totals.received = Int(driver.received) + worker.taken
+            totals.emitted = Int(driver.emitted) + worker.put
             totals.filtered = Int(driver.filtered)
             totals.failed = Int(driver.failed)
             totals.dropped = ports.droppedIn + ports.droppedOut

@@ -35,6 +35,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// The task to be stopped for good, when it next comes to the interrupt.
     private let victim = Atomic<UInt>(0)
 
+    /// The channels of a stage whose function has them itself, and how many values it took from one and put into the
+    /// other.
+    var stageInput: Channel?, stageOutput: Channel?
+    private(set) var taken = 0, put = 0
+
+    func countReceived(from channel: Channel) { if channel === stageInput { taken += 1 } }
+    func countSent(on channel: Channel) { if channel === stageOutput { put += 1 } }
+
     // Under `inboxLock`: tasks whose wait was ended by others.
     private let inboxLock = Lock()
     private var readyInbox: [LuaTask] = []
@@ -54,7 +62,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Makes its state. False: no memory.
     func open(memoryLimit: Int) -> Bool {
         vm = LuaVM(
-            owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit, seed: scheduler.random())
+            host: HostAPI.host, owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit,
+            seed: scheduler.random())
         return vm != nil
     }
 
@@ -186,6 +195,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             current = task
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
+            var isVictim = false
+            if case .preempted = resumption {} else { isVictim = clearControl(of: task) }
             switch resumption {
             case .waits:
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
@@ -200,22 +211,25 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 ready.prepend(task)
                 return true
             case .stopped:
-                if vm.isOverMemory {
-                    let limit = vm.memory.limit
-                    over(task, .failed(ScriptFailure(message: "memory limit of \(limit) bytes exceeded")))
+                if let failure = memoryFailure {
+                    over(task, .failed(failure))
                     return false
                 }
-                vm.clearKill()
-                if victim.exchange(0, ordering: .relaxed) != Self.identity(task) {
+                if !isVictim {
+                    vm.clearKill()
                     ready.prepend(task)
                     return true
                 }
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
-                over(task, .returned(count))
+                over(task, memoryFailure.map { .failed($0) } ?? .returned(count))
                 return false
             case .raised:
+                if let failure = memoryFailure {  // where Lua cannot leave a C function, the stop is an error
+                    over(task, .failed(failure))
+                    return false
+                }
                 let failure = describeFailure(task)
                 if task.context.reason != nil && !failure.isMisuse {
                     over(task, .stopped(task.context.reason!))
@@ -227,6 +241,21 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
     }
 
+    /// What was to cancel or stop `task`, which has come back, must not reach the next one. True: it was to be stopped.
+    private func clearControl(of task: LuaTask) -> Bool {
+        guard task.context.reason != nil else { return false }  // then no timer of its own is armed
+        return inboxLock.withLock {
+            if !vm.isOverMemory { vm.clearKill() }
+            return victim.exchange(0, ordering: .relaxed) == Self.identity(task)
+        }
+    }
+
+    /// Set once the worker's memory limit has stopped it.
+    private var memoryFailure: ScriptFailure? {
+        guard vm.isOverMemory else { return nil }
+        return ScriptFailure(message: "memory limit of \(vm.memory.limit) bytes exceeded")
+    }
+
     /// Does what a driver asks for. Nil: it asks for nothing, the task waits for something else.
     private func serve(_ task: LuaTask, _ ports: StagePorts) -> StagePorts.Progress? {
         switch ports.driver.takeRequest() {
@@ -234,7 +263,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .input: return ports.refill(task.waiter)
         case .output: return ports.send(task.waiter)
         case .judgement:
-            let failure = failure(task.stack, -1)
+            let failure = memoryFailure ?? failure(task.stack, -1)
             task.stack.pop()
             if let reason = task.context.reason {  // what is raised after the end is the end, not a failure
                 ports.abandon(reason)
@@ -283,7 +312,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private func close() {
         for task in tasks.values {
             // a wait that is still open somewhere must not find this worker gone
-            _ = task.waiter.claimCurrent()
+            if !task.waiter.claimCurrent(), let channel = task.wait.channel {
+                if case .sent = task.waiter.outcome { countSent(on: channel) }
+                if case .received = task.waiter.outcome { countReceived(from: channel) }
+            }
             task.waiter.outbox.drop()
             task.wait.channel?.forget()
             task.complete(.stopped(.canceled))
@@ -302,7 +334,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         tasks.values.map { task in
             let place = task.stack.place
             let what: String
-            if let ports = task.ports, case .none = task.wait { what = ports.description } else { what = task.wait.description }
+            if let ports = task.ports, case .none = task.wait {
+                what = ports.description
+            } else {
+                what = task.wait.description
+            }
             return "\(place.isEmpty ? task.origin : place): \(name) is \(what)"
         }.sorted()
     }

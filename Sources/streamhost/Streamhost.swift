@@ -45,13 +45,15 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if Quantity.nanoseconds(drainTimeout) == nil {
-            throw ValidationError("--drain-timeout expects a duration such as \"30s\" or \"2m\", got '\(drainTimeout)'.")
+            throw ValidationError(
+                "--drain-timeout expects a duration such as \"30s\" or \"2m\", got '\(drainTimeout)'.")
         }
     }
 
     func run() throws {
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!).run(script, arguments: arguments)
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!
+        ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.
         _exit(status)
     }

@@ -78,40 +78,53 @@ indirect enum Value: Sendable, ExpressibleByIntegerLiteral, ExpressibleByFloatLi
 }
 
 @Suite struct MessageTextTests {
-    @Test(arguments: [
-        (.null, "null"), (.bool(true), "true"), (.bool(false), "false"), (0, "0"), (.integer(.min), "-9223372036854775808"),
-        ("", "\"\""), ("é\u{0}\u{1F}\n\t\r\u{8}\u{C}\"\\/\u{7F}", "\"é\\u0000\\u001f\\n\\t\\r\\b\\f\\\"\\\\/\u{7F}\""),
-        (.fields(), "{}"), (.table(isArray: true, [], []), "[]"), (.array(1, .array(2.5), .fields()), "[1,[2.5],{}]"),
-        (.fields(("b", 1), ("a", .fields(("c", .null))), ("B", 2), ("", 3), ("ab", 4)),
-            "{\"\":3,\"B\":2,\"a\":{\"c\":null},\"ab\":4,\"b\":1}"),
-        (.table(isArray: false, [7, 8], [("x", 9)]), "{\"1\":7,\"2\":8,\"x\":9}"),
-        (.fields((10, 1), (1.5, 2), ("1", 3), (1, 4), (-1, 5)), "{\"-1\":5,\"1\":4,\"1\":3,\"1.5\":2,\"10\":1}"),
-    ] as [(Value, String)])
+    @Test(
+        arguments: [
+            (.null, "null"), (.bool(true), "true"), (.bool(false), "false"), (0, "0"),
+            (.integer(.min), "-9223372036854775808"),
+            ("", "\"\""),
+            ("é\u{0}\u{1F}\n\t\r\u{8}\u{C}\"\\/\u{7F}", "\"é\\u0000\\u001f\\n\\t\\r\\b\\f\\\"\\\\/\u{7F}\""),
+            (.fields(), "{}"), (.table(isArray: true, [], []), "[]"),
+            (.array(1, .array(2.5), .fields()), "[1,[2.5],{}]"),
+            (
+                .fields(("b", 1), ("a", .fields(("c", .null))), ("B", 2), ("", 3), ("ab", 4)),
+                "{\"\":3,\"B\":2,\"a\":{\"c\":null},\"ab\":4,\"b\":1}"
+            ),
+            (.table(isArray: false, [7, 8], [("x", 9)]), "{\"1\":7,\"2\":8,\"x\":9}"),
+            (.fields((10, 1), (1.5, 2), ("1", 3), (1, 4), (-1, 5)), "{\"-1\":5,\"1\":4,\"1\":3,\"1.5\":2,\"10\":1}"),
+        ] as [(Value, String)])
     func appendJSON_writesSortedTextOfTheValue(value: Value, text: String) {
         #expect(value.text() == text)
     }
 
-    @Test(arguments: [
-        (3, "3.0"), (0, "0.0"), (-0.0, "-0.0"), (0.1, "0.1"), (-0.25, "-0.25"), (123456.789, "123456.789"), (1e14, "100000000000000.0"),
-        (1e15, "1e+15"), (1e100, "1e+100"), (5e-324, "5e-324"), (0.1 + 0.2, "0.30000000000000004"), (1e-5, "1e-05"),
-        (0.0001, "0.0001"), (1.0 / 3, "0.3333333333333333"), (999999999999999, "999999999999999.0"), (0.0015, "0.0015"),
-        (1.7976931348623157e308, "1.7976931348623157e+308"), (9007199254740992, "9007199254740992.0"),
-    ] as [(Double, String)])
+    @Test(
+        arguments: [
+            (3, "3.0"), (0, "0.0"), (-0.0, "-0.0"), (0.1, "0.1"), (-0.25, "-0.25"), (123456.789, "123456.789"),
+            (1e14, "100000000000000.0"),
+            (1e15, "1e+15"), (1e100, "1e+100"), (5e-324, "5e-324"), (0.1 + 0.2, "0.30000000000000004"), (1e-5, "1e-05"),
+            (0.0001, "0.0001"), (1.0 / 3, "0.3333333333333333"), (999999999999999, "999999999999999.0"),
+            (0.0015, "0.0015"),
+            (1.7976931348623157e308, "1.7976931348623157e+308"), (9007199254740992, "9007199254740992.0"),
+        ] as [(Double, String)])
     func appendJSON_writesFloatsAsShortestTextThatStaysAFloat(number: Double, text: String) {
         #expect(Value.float(number).text() == text)
         #expect(Double(text) == number)
     }
 
-    @Test(arguments: [
-        (.float(.nan), "cannot write value as JSON: nan"),
-        (.fields(("a", .fields(("b", .float(.infinity))))), "cannot write value.a.b as JSON: inf"),
-        (.array(1, .array(.float(-.infinity))), "cannot write value[2][1] as JSON: -inf"),
-        (.fields(("odd key", .object)), "cannot write value[\"odd key\"] as JSON: a host object"),
-        (.fields(("a", .fields((.bool(true), 1)))), "cannot write value.a as JSON: a boolean key"),
-        (.fields(("a", .bytes([0x61, 0x62, 0xFF]))), "cannot write value.a as JSON: invalid UTF-8 at byte 3"),
-        (.fields((.bytes([0x61, 0xFF]), 1)), "cannot write value[\"a\\xff\"] as JSON: its key has invalid UTF-8 at byte 2"),
-        (.table(isArray: true, [1], [("x", 1)]), "cannot write value as JSON: an array with holes or other keys"),
-    ] as [(Value, String)])
+    @Test(
+        arguments: [
+            (.float(.nan), "cannot write value as JSON: nan"),
+            (.fields(("a", .fields(("b", .float(.infinity))))), "cannot write value.a.b as JSON: inf"),
+            (.array(1, .array(.float(-.infinity))), "cannot write value[2][1] as JSON: -inf"),
+            (.fields(("odd key", .object)), "cannot write value[\"odd key\"] as JSON: a host object"),
+            (.fields(("a", .fields((.bool(true), 1)))), "cannot write value.a as JSON: a boolean key"),
+            (.fields(("a", .bytes([0x61, 0x62, 0xFF]))), "cannot write value.a as JSON: invalid UTF-8 at byte 3"),
+            (
+                .fields((.bytes([0x61, 0xFF]), 1)),
+                "cannot write value[\"a\\xff\"] as JSON: its key has invalid UTF-8 at byte 2"
+            ),
+            (.table(isArray: true, [1], [("x", 1)]), "cannot write value as JSON: an array with holes or other keys"),
+        ] as [(Value, String)])
     func appendJSON_whenValueHasNoJSON_namesItsPath(value: Value, problem: String) {
         #expect(value.text() == problem)
     }
@@ -128,12 +141,15 @@ indirect enum Value: Sendable, ExpressibleByIntegerLiteral, ExpressibleByFloatLi
         #expect(Value(stringLiteral: text).text(line: true, kind: UInt8(MSG_JSON)) == text)
     }
 
-    @Test(arguments: [
-        ("a \"b\"", "a \"b\""), (1, "1"), (1.0, "1.0"), (0.1, "0.1"), (1e14, "1e+14"), (.float(1.0 / 3), "0.33333333333333"),
-        (1e100, "1e+100"), (-0.0, "-0.0"), (.float(.infinity), "inf"), (.float(-.infinity), "-inf"), (.float(.nan), "nan"),
-        (.float(-.nan), "-nan"), (.float(99999999999999.9), "1e+14"), (.null, "null"), (.bool(true), "true"),
-        (.fields(("a", 1)), "{\"a\":1}"), (.object, "cannot write value as a line: a host object"),
-    ] as [(Value, String)])
+    @Test(
+        arguments: [
+            ("a \"b\"", "a \"b\""), (1, "1"), (1.0, "1.0"), (0.1, "0.1"), (1e14, "1e+14"),
+            (.float(1.0 / 3), "0.33333333333333"),
+            (1e100, "1e+100"), (-0.0, "-0.0"), (.float(.infinity), "inf"), (.float(-.infinity), "-inf"),
+            (.float(.nan), "nan"),
+            (.float(-.nan), "-nan"), (.float(99999999999999.9), "1e+14"), (.null, "null"), (.bool(true), "true"),
+            (.fields(("a", 1)), "{\"a\":1}"), (.object, "cannot write value as a line: a host object"),
+        ] as [(Value, String)])
     func appendLine_writesStringsAsTheyAreAndNumbersAsLua(value: Value, text: String) {
         #expect(value.text(line: true) == text)
     }
@@ -147,7 +163,8 @@ indirect enum Value: Sendable, ExpressibleByIntegerLiteral, ExpressibleByFloatLi
         #expect(Value("abcdefghij").described(limit: 12) == "\"abcdefghij\"")
         #expect(Value("abcdefghij").described(limit: 8) == "\"abcd...")
         #expect(Value("aééééééé").described(limit: 8) == "\"aé...")
-        #expect(Value.table(isArray: true, Array(repeating: 1, count: 100_000), []).described(limit: 10) == "[1,1,1,...")
+        #expect(
+            Value.table(isArray: true, Array(repeating: 1, count: 100_000), []).described(limit: 10) == "[1,1,1,...")
         #expect(Value("[1, 2, 3, 4]").described(limit: 6, kind: UInt8(MSG_JSON)) == "[1,...")
     }
 }

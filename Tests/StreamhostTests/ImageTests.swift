@@ -57,14 +57,14 @@ import Testing
             """,
             files: [
                 "lib/m.lua": """
-                    local stream = require "stream"
-                    print("m loaded")
-                    local m = { offset = 0 }
-                    function m.run(source)
-                      return stream.from(source):map("m", function(v) return v + require("lib.m").offset end):collect()
-                    end
-                    return m
-                    """
+                local stream = require "stream"
+                print("m loaded")
+                local m = { offset = 0 }
+                function m.run(source)
+                  return stream.from(source):map("m", function(v) return v + require("lib.m").offset end):collect()
+                end
+                return m
+                """
             ])
     }
 

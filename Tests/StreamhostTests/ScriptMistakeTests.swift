@@ -14,19 +14,26 @@ import Testing
     static let mistakes: [(String, [String])] = [
         ("stream.from(stream.stdin()):mapp('a', print)", ["script.lua:2:", "'mapp'", "did you mean 'map'?"]),
         ("stream.slep(1)", ["script.lua:2:", "'slep'", "did you mean 'sleep'?"]),
-        ("stream.from(stream.range(1, 2)):map('a', function(v) return v end, { worker = 2 })",
-            ["script.lua:2:", "'worker'", "did you mean 'workers'?"]),
+        (
+            "stream.from(stream.range(1, 2)):map('a', function(v) return v end, { worker = 2 })",
+            ["script.lua:2:", "'worker'", "did you mean 'workers'?"]
+        ),
         ("stream.from(stream.stdin { formt = 'json' })", ["script.lua:2:", "'formt'", "did you mean 'format'?"]),
         ("stream.from(stream.stdin { format = 'jsn' })", ["script.lua:2:", "'jsn'", "did you mean 'json'?"]),
-        ("stream.from(stream.range(1, 2)):map('double', 42)", ["script.lua:2:", "double", "expected a function", "42"]),
+        (
+            "stream.from(stream.range(1, 2)):map('double', 42)",
+            ["script.lua:2:", "double", "expected a function", "42"]
+        ),
         ("stream.from(stream.range(1, 2)):map('double')", ["script.lua:2:", "double", "expected a function", "nil"]),
         ("stream.from(stream.range(1, 2)):stage('s', { proces = print })", ["script.lua:2:", "'process'", "'proces'"]),
         ("stream.from(stream.range(1, 2)):map('s', { process = print, setup = 1 })", ["script.lua:2:", "setup"]),
         ("stream.from(stream.range(1, 2)):map('s', print, { workers = 0 })", ["script.lua:2:", "workers", "0"]),
         ("stream.from(stream.range(1, 2)):map('s', print, { workers = 1.5 })", ["script.lua:2:", "workers", "1.5"]),
         ("stream.from(stream.range(1, 2)):map('s', print, { queue = -1 })", ["script.lua:2:", "queue", "-1"]),
-        ("stream.from(stream.range(1, 2)):map('s', print, { on_error = 'ignore' })",
-            ["script.lua:2:", "on_error", "ignore"]),
+        (
+            "stream.from(stream.range(1, 2)):map('s', print, { on_error = 'ignore' })",
+            ["script.lua:2:", "on_error", "ignore"]
+        ),
         ("stream.from(stream.range(1, 2)):take(-1)", ["script.lua:2:", "take", "-1"]),
         ("stream.from(stream.range(1, 2, 0))", ["script.lua:2:", "step"]),
         ("stream.from(nil)", ["script.lua:2:", "source", "nil"]),
@@ -41,14 +48,22 @@ import Testing
         ("stream.file()", ["script.lua:2:", "path"]),
         ("local c = stream.chan(1); c:close(); c:close()", ["script.lua:2:", "close"]),
         ("local c = stream.chan(1); c:send(nil)", ["script.lua:2:", "cannot send value: nil"]),
-        ("stream.chan(1):send({ a = { b = coroutine.create(print) } })",
-            ["script.lua:2:", "cannot send value.a.b: a coroutine"]),
-        ("stream.chan(1):send({ callback = print })",
-            ["script.lua:2:", "cannot send value.callback: a function stays in the worker that made it"]),
-        ("local t = { a = {} } t.a.back = t stream.chan(1):send(t)",
-            ["script.lua:2:", "cannot send value.a.back: a cycle"]),
-        ("local t = {} for _ = 1, 300 do t = { t } end stream.chan(1):send(t)",
-            ["script.lua:2:", "nested deeper than 200"]),
+        (
+            "stream.chan(1):send({ a = { b = coroutine.create(print) } })",
+            ["script.lua:2:", "cannot send value.a.b: a coroutine"]
+        ),
+        (
+            "stream.chan(1):send({ callback = print })",
+            ["script.lua:2:", "cannot send value.callback: a function stays in the worker that made it"]
+        ),
+        (
+            "local t = { a = {} } t.a.back = t stream.chan(1):send(t)",
+            ["script.lua:2:", "cannot send value.a.back: a cycle"]
+        ),
+        (
+            "local t = {} for _ = 1, 300 do t = { t } end stream.chan(1):send(t)",
+            ["script.lua:2:", "nested deeper than 200"]
+        ),
     ]
 
     @Test(arguments: mistakes.indices)

@@ -47,6 +47,7 @@ typedef struct shim_host {
     double (*wall)(shim_vm *vm);     /* seconds since 1970, for os.time and os.date */
     void (*retain)(void *object);    /* +1 on a shared host object */
     void (*release)(void *object);   /* -1 */
+    const struct shim_type *(*type_of)(void *object); /* how the codec finds the type of an object that it decodes */
 } shim_host;
 
 /* ---- A state -------------------------------------------------------------------------------------------- */
@@ -128,8 +129,6 @@ bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref);
 void *shim_test_object(lua_State *L, int index, const shim_type *type);
 /* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
 void *shim_any_object(lua_State *L, int index, const shim_type **type);
-/* How the codec finds the type of a ref that it decodes: set once at start. */
-void shim_set_type_of(const shim_type *(*type_of)(void *ref));
 
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 

@@ -123,10 +123,6 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     func end() {
         flush()
-        if granted > 0 {
-            _ = channel.commit(nil, unused: granted)
-            granted = 0
-        }
         context.remove(parker)
     }
 
@@ -160,9 +156,9 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// throw `ConnectorError(problem)`).
     public func reject(_ problem: String, text: String) -> Bool { reject(problem, text) }
 
-    /// Sends what is gathered. To be called before a read that may block.
+    /// Sends what is gathered, and gives unused room back. To be called before a read that may block.
     public func flush() {
-        guard !batch.isEmpty else { return }
+        guard !batch.isEmpty || granted > 0 else { return }
         let full = batch
         batch = Batch()
         if channel.capacity == 0 {
@@ -188,13 +184,13 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
             return
         }
         let count = full.count
-        if channel.commit(full, unused: 0) {
+        if channel.commit(full, unused: granted - count) {
             sent += count
         } else {
             dropped += full.drop()
             isClosed = true
         }
-        granted -= count
+        granted = 0
     }
 
     private func makeRoom() -> Bool {

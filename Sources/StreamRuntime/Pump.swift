@@ -351,11 +351,12 @@ final class ChannelPump: Pump, @unchecked Sendable {
         guard let rest = batch, !rest.isEmpty else { return onInputEnd(input) }
         batch = nil
         let count = rest.count
-        input.credit(count, all: false)
         if givesBack {
-            input.giveBack(rest)
+            input.giveBack(rest)  // before the credit: nobody may slip in between
+            input.credit(count, all: false)
             return onInputEnd(input)
         }
+        input.credit(count, all: false)
         return rest.drop() + onInputEnd(input)
     }
 }

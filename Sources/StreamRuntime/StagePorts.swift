@@ -223,8 +223,9 @@ final class StagePorts {
             }
             driver.setInput(nil, count: 0)
             if givesBack {
-                input.credit(rest.count, all: false)
-                input.giveBack(rest)
+                let count = rest.count
+                input.giveBack(rest)  // before the credit: nobody may slip in between
+                input.credit(count, all: false)
             } else {
                 let left = rest.drop()
                 droppedIn += left

@@ -16,6 +16,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Which task runs, for the timers of a grace period; 0: none.
     private let running = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
+    /// The ports of those that drive a stage: few, however many tasks there are.
+    private var ports: [ObjectIdentifier: StagePorts] = [:]
     private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
@@ -122,6 +124,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             completion: completion)
         task.ports = ports
         tasks[ObjectIdentifier(task)] = task
+        if let ports { self.ports[ObjectIdentifier(task)] = ports }
         if !context.add(task) { contextEnded(of: task) }
         ready.append(task)
         return task
@@ -183,7 +186,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Nothing stays private in a port that a neighbour could use while this worker does not run.
     private func settle() {
-        for task in tasks.values { task.ports?.settle() }
+        for ports in ports.values { ports.settle() }
     }
 
     /// Runs a task until it waits or ends. True: it was preempted.
@@ -278,6 +281,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         if !declared.isEmpty { startDeclared() }
         task.complete(end)
         tasks.removeValue(forKey: ObjectIdentifier(task))
+        if task.ports != nil { ports.removeValue(forKey: ObjectIdentifier(task)) }
         vm.freeTask(task.anchor)
     }
 
@@ -321,6 +325,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             task.complete(.stopped(.canceled))
         }
         tasks = [:]
+        ports = [:]
         ready = []
         received.drop()
         inboxLock.withLock { vm = nil }

@@ -391,13 +391,27 @@ private final class SourceStopper: ContextListener, Sendable {
     func contextEnded(_ reason: Reason) { source.stop() }
 }
 
-/// A count that several threads raise.
+/// A count that several threads lower or raise.
 final class Counter: @unchecked Sendable {  // `lock`
     private let lock = Lock()
-    private var value = 0
+    private var value: Int
+    private let step: Int
+
+    /// Counts up from 0.
+    init() {
+        value = 0
+        step = 1
+    }
+
+    /// Counts down from `value`.
+    init(_ value: Int) {
+        self.value = value
+        step = -1
+    }
+
     func next() -> Int {
         lock.withLock {
-            value += 1
+            value += step
             return value
         }
     }

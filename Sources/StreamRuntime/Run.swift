@@ -268,8 +268,16 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             defer { workers = [:] }
             return (self.result, Array(workers.values))
         }
-        for worker in left { worker.call { $0.end {} } }
-        onEnd(result)
+        // The states are dropped on their own threads, and the end is told after that: nobody runs then.
+        let remaining = Counter(left.count)
+        if left.isEmpty { onEnd(result) }
+        for worker in left {
+            worker.call { worker in
+                worker.end { [self] in
+                    if remaining.next() == 0 { onEnd(result) }
+                }
+            }
+        }
     }
 }
 

@@ -331,7 +331,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     private func end() {
-        worker.end { [self] in
+        // Tasks that the script started here go on: the output stays open until they have ended.
+        worker.endWhenIdle { [self] in
             ports.finish()
             var totals = StageTotals()
             totals.received = Int(driver.received) + worker.taken

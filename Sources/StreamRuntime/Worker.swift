@@ -34,6 +34,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Set when it shall end after this slice; its state is dropped then.
     private var ending = false
     private var onEnd: (() -> Void)?
+    private var onIdle: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
     private let victim = Atomic<UInt>(0)
 
@@ -141,6 +142,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     func declare(_ pipeline: PipelineRun) { declared.append(pipeline) }
 
+    /// Ends the worker when its last task has ended; at once if its state is past its memory limit.
+    func endWhenIdle(_ body: @escaping () -> Void) {
+        if vm?.isOverMemory ?? true { end(body) } else { onIdle = body }
+    }
+
     /// Ends the worker after this slice.
     func end(_ body: @escaping () -> Void) {
         ending = true
@@ -163,6 +169,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 return .again
             }
             if !declared.isEmpty { startDeclared() }
+        }
+        if let onIdle, tasks.isEmpty, !ending {
+            self.onIdle = nil
+            end(onIdle)
         }
         if ending {
             close()

@@ -1,2 +1,163 @@
 ---@meta stream
--- The library as editors see it: declarations without bodies. See the README for what each does.
+-- The library as editors see it (LuaLS): declarations without bodies. The README says what each does.
+
+---@class stream
+local stream = {}
+
+---@alias stream.Duration number|string  seconds, or text such as "800ms", "1.5s", "2m", "1h"
+---@alias stream.Format "lines"|"json"|"bytes"
+---@alias stream.Reason string  "closed", "full", "empty", "timeout", "canceled", "deadline exceeded", or a message
+
+---@class stream.Source
+---@class stream.Sink
+
+---@class stream.StageTable
+---@field process function
+---@field setup? fun(ctx: stream.Context)
+---@field flush? fun(emit: fun(value: any): boolean?, stream.Reason?)
+---@field teardown? fun(reason: "done"|"failed"|"canceled"|"deadline exceeded")
+
+---@class stream.StageOptions
+---@field workers? integer
+---@field queue? integer  values that wait in front of the stage; 0 is a rendezvous
+---@field memory? integer|string  of a worker: bytes, or text such as "64MB"
+---@field on_error? "stop"|"skip"
+
+---@class stream.Channel
+local Channel = {}
+---@param value any
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Channel:send(value, timeout) end
+---@return boolean?, stream.Reason?
+function Channel:try_send(value) end
+---@param timeout? stream.Duration
+---@return any, stream.Reason?
+function Channel:recv(timeout) end
+---@return any, stream.Reason?
+function Channel:try_recv() end
+---@return fun(): any
+function Channel:range() end
+function Channel:close() end
+---@return boolean
+function Channel:is_closed() end
+---@return integer
+function Channel:capacity() end
+
+---@class stream.Context
+local Context = {}
+---@return stream.Reason?
+function Context:err() end
+---@return string?
+function Context:cause() end
+---@param cause? string
+function Context:cancel(cause) end
+
+---@class stream.Task
+local Task = {}
+---@param timeout? stream.Duration
+---@return any ...
+function Task:wait(timeout) end
+---@param cause? string
+function Task:cancel(cause) end
+---@return string
+function Task:status() end
+
+---@class stream.Run
+local Run = {}
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Run:wait(timeout) end
+---@param cause? string
+function Run:cancel(cause) end
+---@return { created: integer, delivered: integer, filtered: integer, failed: integer, dropped: integer }
+function Run:stats() end
+
+---@class stream.Pipeline
+local Pipeline = {}
+---@return stream.Pipeline
+---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:map(name, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:filter(name, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:each(name, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:flat_map(name, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:stage(name, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, initial: any, fn: function, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:scan(name, initial, fn, options) end
+---@return stream.Pipeline
+---@overload fun(self, initial: any, fn: function, options?: stream.StageOptions): stream.Pipeline
+function Pipeline:reduce(name, initial, fn, options) end
+---@param n integer
+---@return stream.Pipeline
+function Pipeline:take(n) end
+---@param n integer
+---@return stream.Pipeline
+function Pipeline:skip(n) end
+---@param sink stream.Sink|stream.Channel|fun(value: any)
+---@param options? { close?: boolean }
+---@return stream.Run
+function Pipeline:to(sink, options) end
+---@return any[]?, stream.Reason?
+function Pipeline:collect() end
+
+---@param source stream.Source|stream.Channel
+---@param options? { on_error?: "stop"|"skip" }
+---@return stream.Pipeline
+function stream.from(source, options) end
+---@param options? { format?: stream.Format }
+---@return stream.Source
+function stream.stdin(options) end
+---@param options { path: string, format?: stream.Format, append?: boolean }
+---@return stream.Source|stream.Sink
+function stream.file(options) end
+---@return stream.Source
+function stream.range(first, last, step) end
+---@return stream.Source
+function stream.values(list) end
+---@param fn fun(emit: fun(value: any): boolean?, stream.Reason?, ctx: stream.Context)
+---@return stream.Source
+function stream.generate(fn) end
+---@param options? { format?: stream.Format }
+---@return stream.Sink
+function stream.stdout(options) end
+---@param options? { format?: stream.Format }
+---@return stream.Sink
+function stream.stderr(options) end
+---@return stream.Sink
+function stream.null_sink() end
+---@param capacity integer  0: a rendezvous
+---@return stream.Channel
+function stream.chan(capacity) end
+---@return stream.Task
+function stream.go(fn, ...) end
+---@param duration stream.Duration
+---@return boolean?, stream.Reason?
+function stream.sleep(duration) end
+---@return number  seconds on the monotonic clock
+function stream.now() end
+---@return boolean?, stream.Reason?
+function stream.run() end
+---@return stream.Context
+function stream.context() end
+---@return table
+function stream.array(t) end
+
+stream.json = {}
+---@return string
+function stream.json.encode(value) end
+---@return any, string?
+function stream.json.decode(text) end
+
+---@type lightuserdata  JSON's null
+stream.null = nil
+
+return stream

@@ -331,21 +331,36 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     private func end() {
-        // Tasks that the script started here go on: the output stays open until they have ended.
-        worker.endWhenIdle { [self] in
-            ports.finish()
-            var totals = StageTotals()
-            totals.received = Int(driver.received) + worker.taken
-            totals.emitted = Int(driver.emitted) + worker.put
-            totals.filtered = Int(driver.filtered)
-            totals.failed = Int(driver.failed)
-            totals.dropped = ports.droppedIn + ports.droppedOut
-            totals.droppedOut = ports.droppedOut
-            ports.onFailure = nil  // it refers to this stage, which refers to the ports
-            group.run.remove(worker)
-            let group = self.group
-            worker = nil
+        // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
+        // have ended. Other stages have ended now, and only the worker lives on.
+        if worker.hasTasks && !ports.isProcess {
+            let totals = finish()
+            worker.endWhenIdle { [self] in leave() }
             group.ended(totals)
+        } else {
+            worker.endWhenIdle { [self] in
+                let totals = finish()
+                leave()
+                group.ended(totals)
+            }
         }
+    }
+
+    private func finish() -> StageTotals {
+        ports.finish()
+        var totals = StageTotals()
+        totals.received = Int(driver.received) + worker.taken
+        totals.emitted = Int(driver.emitted) + worker.put
+        totals.filtered = Int(driver.filtered)
+        totals.failed = Int(driver.failed)
+        totals.dropped = ports.droppedIn + ports.droppedOut
+        totals.droppedOut = ports.droppedOut
+        return totals
+    }
+
+    private func leave() {
+        ports.onFailure = nil  // it refers to this stage, which refers to the ports
+        group.run.remove(worker)
+        worker = nil
     }
 }

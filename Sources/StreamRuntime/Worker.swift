@@ -142,6 +142,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     func declare(_ pipeline: PipelineRun) { declared.append(pipeline) }
 
+    /// Tasks that have not ended.
+    var hasTasks: Bool { tasks.values.contains { !$0.isOver } }
+
     /// Ends the worker when its last task has ended; at once if its state is past its memory limit.
     func endWhenIdle(_ body: @escaping () -> Void) {
         if vm?.isOverMemory ?? true { end(body) } else { onIdle = body }
@@ -339,8 +342,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         ready = []
         received.drop()
         inboxLock.withLock { vm = nil }
-        let onEnd = onEnd
+        let onEnd = onEnd, onIdle = onIdle
         self.onEnd = nil
+        self.onIdle = nil
+        onIdle?()
         onEnd?()
     }
 

@@ -18,6 +18,25 @@ import Testing
         #expect(outcome.status == 0)
     }
 
+    @Test func tasksOfAMap_outliveThePipeline() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require "stream"
+            local late = stream.chan(0)
+            local p = stream.from(stream.range(1, 3))
+              :map("starts", function(v)
+                stream.go(function() late:send(v) end)
+                return v
+              end)
+              :to(stream.null_sink())
+            print(p:wait())
+            print(late:recv() + late:recv() + late:recv())
+            """)
+        #expect(outcome.output == "true\n6\n")
+        #expect(outcome.errors == "")
+        #expect(outcome.status == 0)
+    }
+
     @Test func tasksOfAFailedStage_areCanceled() throws {
         let outcome = try CommandLine.run(
             """

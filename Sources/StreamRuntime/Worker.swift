@@ -43,8 +43,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     var stageInput: Channel?, stageOutput: Channel?
     private(set) var taken = 0, put = 0
 
-    func countReceived(from channel: Channel) { if channel === stageInput { taken += 1 } }
-    func countSent(on channel: Channel) { if channel === stageOutput { put += 1 } }
+    /// A script may also take back what it has put, or put into its own input.
+    func countReceived(from channel: Channel) {
+        if channel === stageInput { taken += 1 } else if channel === stageOutput { put -= 1 }
+    }
+    func countSent(on channel: Channel) {
+        if channel === stageOutput { put += 1 } else if channel === stageInput { taken -= 1 }
+    }
 
     // Under `inboxLock`: tasks whose wait was ended by others.
     private let inboxLock = Lock()

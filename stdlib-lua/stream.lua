@@ -51,9 +51,11 @@ local function check_options(what, options, known)
   return options
 end
 
-local function whole(what, value, least, most)
-  if math.type(value) ~= "integer" or value < least or value > most then
-    misuse(("%s expected a whole number from %d to %d, got %s"):format(what, least, most, host.kind(value)))
+-- As in Lua's own functions, a float with a whole value will do: 1e6.
+local function whole(what, given, least, most)
+  local value = type(given) == "number" and math.tointeger(given)
+  if not value or value < least or value > most then
+    misuse(("%s expected a whole number from %d to %d, got %s"):format(what, least, most, host.kind(given)))
   end
   return value
 end
@@ -99,10 +101,10 @@ function stream.null_sink() return setmetatable({ kind = "null", connector = tru
 
 function stream.range(first, last, step)
   step = step == nil and 1 or step
-  whole("argument 1 of range", first, math.mininteger, math.maxinteger)
+  first = whole("argument 1 of range", first, math.mininteger, math.maxinteger)
   if last == math.huge then last = math.maxinteger end
-  whole("argument 2 of range", last, math.mininteger, math.maxinteger)
-  whole("argument 3 of range", step, math.mininteger, math.maxinteger)
+  last = whole("argument 2 of range", last, math.mininteger, math.maxinteger)
+  step = whole("argument 3 of range", step, math.mininteger, math.maxinteger)
   if step == 0 then misuse("argument 3 of range expected a step other than 0") end
   return setmetatable({ kind = "range", first = first, last = last, step = step, connector = true }, connector)
 end

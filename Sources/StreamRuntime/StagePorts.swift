@@ -96,7 +96,8 @@ final class StagePorts {
             }
             return .ready
         }
-        commit(unused: 0)
+        // A batch may be full in bytes before its room is used up: what is left of the room goes back.
+        commit(unused: max(0, driver.grant - driver.pending))
         guard !driver.isClosed else { return .ready }
         switch output.reserve(scheduler.batchLimit(outputLimit), waiter) {
         case .granted(let n): driver.grant = n

@@ -46,6 +46,30 @@ import Testing
             """)
     }
 
+    @Test func wholeFloats_areWholeNumbers() throws {
+        try expect(
+            ["1 3 5", "1000 integer", "1 2"],
+            """
+            print(table.concat(stream.from(stream.range(1.0, 6e0, 2.0)):collect(), " "))
+            local t = stream.from(stream.range(1, 1e3)):map("m", function(v) return v end, { workers = 2.0, queue = 4.0 }):collect()
+            print(#t .. " " .. math.type(t[1]))
+            print(table.concat(stream.from(stream.range(1, 1e9)):take(2.0):collect(), " "))
+            """)
+    }
+
+    @Test func longValues_useUpBytesBeforeRoom_andAreAllPassedOn() throws {
+        try expect(
+            ["100 6000000"],
+            """
+            local t = stream.from(stream.values { 1 })
+              :flat_map("long", function(_, emit) for _ = 1, 100 do emit(("x"):rep(60000)) end end)
+              :map("copy", function(v) return v end)
+              :filter("same", function(v) return true end, { queue = 4 })
+              :collect()
+            print(#t .. " " .. #table.concat(t))
+            """)
+    }
+
     @Test func stage_isAProcessOfItsOwn() throws {
         try expect(
             ["pair 1 2", "pair 3 4", "rest 5"],

@@ -378,11 +378,6 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             partEnded()
         }
     }
-
-    /// What `p:stats()` shows.
-    var stageTotals: [(name: String, totals: StageTotals)] {
-        lock.withLock { groups }.map { ($0.stage.name, $0.totals) }
-    }
 }
 
 private final class SourceStopper: ContextListener, Sendable {

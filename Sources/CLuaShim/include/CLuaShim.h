@@ -227,10 +227,5 @@ void shim_push_traceback(lua_State *L, lua_State *co);
 /* Pushes `emit` of this driver for setup, flush and generate. */
 bool shim_push_emit(lua_State *L, shim_driver *driver);
 
-/* ---- Lua's macros, which Swift does not see ---------------------------------------------------------------- */
-
-static inline int shim_upvalue(int i) { return lua_upvalueindex(i); }
-static inline int shim_registry(void) { return LUA_REGISTRYINDEX; }
-static inline int shim_abs(lua_State *L, int i) { return lua_absindex(L, i); }
 const char *shim_lua_release(void); /* "Lua 5.4.4", from lua_ident */
 #endif

@@ -102,6 +102,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var workers: [ObjectIdentifier: Worker] = [:]
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
     private var objects: [SharedObject] = []
+    private var said = SaidOnce()
 
     public init(
         scheduler: Scheduler, environment: RunEnvironment, onEnd: @escaping @Sendable (RunResult) -> Void
@@ -219,6 +220,11 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     func log(_ text: String) {
         var line = "streamhost: " + text + "\n"
         line.withUTF8 { environment.errors.enqueue(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A line on standard error, unless the run has said it before.
+    func logOnce(_ text: String) {
+        if lock.withLock({ said.isNew(text) }) { log(text) }
     }
 
     // MARK: Ends

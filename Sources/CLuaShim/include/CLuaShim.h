@@ -141,6 +141,18 @@ bool shim_image_decode(lua_State *L, const uint8_t *bytes, size_t length);
 /* Releases the host objects an image holds. */
 void shim_image_release(const uint8_t *bytes, size_t length, void (*release)(void *));
 
+/* ---- Assignments to captured variables (image_assignments.c) ---------------------------------------------- */
+
+typedef struct shim_assignment {
+    const void *variable;  /* as lua_upvalueid */
+    int line;              /* of the first assignment */
+    char name[64], file[LUA_IDSIZE];
+} shim_assignment;
+/* Appends to `found`, which holds `count` of at most `capacity`, the captured variables that are not there yet and that
+ * the function at `index` assigns: itself, in functions nested in it, or in functions that its captured variables hold.
+ * Returns the new count. Not a function of Lua's: none. [-0, +0, -] */
+int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int count, int capacity);
+
 /* ---- Calls from the host -------------------------------------------------------------------------------- */
 
 /* All [.., -]: they do not raise. Those that return bool push an error value on false. */

@@ -44,6 +44,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public let capacity: Int
     /// Messages that can be received.
     public var count: Int { lock.withLock { stored.count } }
+    /// Messages stored, and those that batch readers have taken and not handed on.
+    public var queued: Int { lock.withLock { stored.count + state.outstanding } }
     public var isClosed: Bool { lock.withLock { state.isClosed } }
     /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {

@@ -12,6 +12,8 @@ struct ChannelState<Party> {
     let fault: ChannelFault?
     /// Messages stored, reserved by writers and taken by readers but not credited.
     private(set) var occupied = 0
+    /// Of these, taken by batch readers and not credited.
+    private(set) var outstanding = 0
     private(set) var isClosed = false
     private(set) var isReadClosed = false
     private var senders = Deque<Party>(), receivers = Deque<Party>()
@@ -39,7 +41,14 @@ struct ChannelState<Party> {
             if counted && capacity > 0 && free == 0 { return .full }
             receivers.removeFirst()
             guard claim(receiver) else { continue }
-            if counted { if capacity > 0 { occupied += 1 } else { uncounted += 1 } }
+            if counted {
+                if capacity > 0 {
+                    occupied += 1
+                    outstanding += 1
+                } else {
+                    uncounted += 1
+                }
+            }
             return .deliver(receiver)
         }
         // Those who wait already come first. (While there is room they wait only to be let in many at a time.)
@@ -112,7 +121,7 @@ struct ChannelState<Party> {
     /// A waiting receiver got a stored message.
     mutating func received() { occupied -= 1 }
     /// Stored messages went to a batch reader: counted until credited.
-    func taken(_ n: Int) {}
+    mutating func taken(_ n: Int) { outstanding += n }
     mutating func takenUncounted() { uncounted += 1 }
     /// Messages go back to the front, whatever the capacity: they were received before.
     mutating func returned(_ n: Int) { occupied += n }
@@ -121,6 +130,7 @@ struct ChannelState<Party> {
         let free = min(n, uncounted)
         uncounted -= free
         occupied -= n - free
+        outstanding -= n - free
     }
 
     /// False: closed before.

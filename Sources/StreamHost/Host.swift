@@ -206,6 +206,9 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
         if let now { body(now) }
     }
 
+    /// How far it has come: values in, values out, the fullest queue. Any thread, at any time.
+    public var progress: RunProgress { run.progress }
+
     /// Sources end as at their natural end; what is under way is still delivered.
     public func drain() { run.drain() }
 

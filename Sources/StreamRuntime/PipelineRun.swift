@@ -26,6 +26,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     private var draining = false
     private var counted = Account()
     private(set) var collected: LuaTask.TaskResult?
+    /// Where values enter and where they come to the end; the queues between.
+    private var entry: Tap?, exit: Tap?
+    private var links: [Channel] = []
 
     init(run: Run, spec: PipelineSpec, parent: Context) {
         self.run = run
@@ -34,6 +37,17 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     }
 
     var account: Account { lock.withLock { counted } }
+
+    /// How far it has come. Any thread.
+    var progress: RunProgress {
+        let (entry, exit, links) = lock.withLock { (self.entry, self.exit, self.links) }
+        var progress = RunProgress()
+        progress.entered = entry?.count ?? 0
+        progress.delivered = exit?.count ?? 0
+        for link in links { progress.consider(.init(name: link.name, count: link.queued, capacity: link.capacity)) }
+        return progress
+    }
+
     func count(_ change: (inout Account) -> Void) { lock.withLock { change(&counted) } }
 
     /// Nil while it runs; then its failure, or success.
@@ -117,13 +131,16 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             }
             let name =
                 index < spec.stages.count ? "the queue of \"\(spec.stages[index].name)\"" : "the queue of the sink"
-            return Channel(capacity: queue(index), name: name)
+            let channel = Channel(capacity: queue(index), name: name)
+            lock.withLock { links.append(channel) }
+            return channel
         }
         switch spec.source.kind {
         case .none: return fail("the pipeline of \(spec.place) has no source")
         case .channel(let channel):
             input = channel
             givesBack = true
+            lock.withLock { entry = Tap(channel, .received) }
         case .connector(let options):
             input = link(0)
             guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
@@ -149,6 +166,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             stage.kind = .process
             guard group(stage, nil, input, givesBack: false, worker, isSource: true) else { return }
         }
+        lock.withLock { if entry == nil { entry = Tap(input, .sent) } }
         for (index, stage) in spec.stages.enumerated() {
             let output = link(index + 1)
             switch stage.kind {
@@ -159,6 +177,13 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             }
             input = output
             givesBack = false
+        }
+        lock.withLock {
+            if case .channel(let channel, _) = spec.sink {
+                exit = Tap(channel, .sent)
+            } else {
+                exit = Tap(input, .received)
+            }
         }
         end(input, givesBack: givesBack, worker)
     }
@@ -212,6 +237,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             groups = []
             pumps = []
             hostSource = nil
+            links = []
             defer { followers = [] }
             return followers
         }

@@ -101,7 +101,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var failedPipelines: [PipelineRun] = []
     private var workers: [ObjectIdentifier: Worker] = [:]
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
-    private var objects: [SharedObject] = []
+    /// Of pipelines that have ended.
+    private var progressed = RunProgress()
     private var said = SaidOnce()
 
     public init(
@@ -190,6 +191,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
                 failedPipelines.append(pipeline)
             }
             result.account.add(pipeline.account)
+            progressed.add(pipeline.progress)
             return isDraining && pipelines.isEmpty
         }
         if last { context.cancel() }
@@ -199,6 +201,12 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// Pipelines that have not ended, and those that failed and nobody has asked.
     var awaitedPipelines: [PipelineRun] {
         lock.withLock { failedPipelines.filter { !$0.isReceived } + Array(pipelines.values) }
+    }
+
+    /// How far it has come. Any thread; costs a short lock for each queue of each running pipeline.
+    public var progress: RunProgress {
+        let (ended, running) = lock.withLock { (progressed, Array(pipelines.values)) }
+        return running.reduce(into: ended) { $0.add($1.progress) }
     }
 
     // MARK: Failures

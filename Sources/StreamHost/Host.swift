@@ -76,13 +76,16 @@ public struct Host: Sendable {
         let scheduler = ThreadScheduler(configuration)
         let output = OutputWriter(descriptor: 1, name: "standard output", scheduler: scheduler)
         let errors = OutputWriter(descriptor: 2, name: "standard error", scheduler: scheduler)
+        let status = RunStatus(output: output, errors: errors)
         let sources = self.sources, sinks = self.sinks
         var environment = RunEnvironment(
             scriptPath: path, script: source, output: output, errors: errors,
             makeSource: { options throws(ConnectorError) in
                 let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdin": return FileSource(descriptor: 0, name: "standard input", format: format)
+                case "stdin":
+                    status?.endWhereTyped()
+                    return FileSource(descriptor: 0, name: "standard input", format: format)
                 case "file": return FileSource(path: options.path ?? "", format: format)
                 default:
                     if let make = sources[options.kind] { return make() }
@@ -121,6 +124,7 @@ public struct Host: Sendable {
         environment.sourceNames = Set(sources.keys)
         environment.sinkNames = Set(sinks.keys)
         environment.workerMemory = workerMemory
+        run.status = status
         run.begin(scheduler: scheduler, output: output, errors: errors, environment: environment)
         return run
     }
@@ -137,6 +141,8 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
     private var run: Run!
     private var output: OutputWriter!
     private var errors: OutputWriter!
+    /// A line about the run on standard error's terminal; nil where that is none.
+    public fileprivate(set) var status: RunStatus?
 
     fileprivate func begin(
         scheduler: ThreadScheduler, output: OutputWriter, errors: OutputWriter, environment: RunEnvironment

@@ -19,6 +19,8 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
     public let name: String
     /// Called once, on the thread that failed, with no lock held. Set before the first write.
     public var onFailure: (@Sendable (ConnectorError) -> Void)?
+    /// The line below, where the descriptor is a terminal that has one. Set before the first write.
+    public var statusLine: StatusLine?
 
     private let descriptor: Int32
     private let isRegular: Bool
@@ -298,7 +300,8 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
                 }
             }
             let most = isRegular ? bytes.count - written : min(bytes.count - written, Self.pipeBytes)
-            let count = Glibc.write(descriptor, start + written, most)
+            let count =
+                statusLine?.write(descriptor, start + written, most) ?? Glibc.write(descriptor, start + written, most)
             if count >= 0 {
                 written += count
                 continue

@@ -3,12 +3,12 @@
  * be stopped anywhere; when a batch is used up or full it yields to the host, which refills and continues it.
  *
  * Stack of the driver's function: 1 the script's function, 2 the message handler, 3 emit (flat_map), the state (scan,
- * reduce) or the table (collect). */
-#include "internal.h"
+ * reduce) or the table (collect), 4 the transient record, if the script's function keeps none. */
+#include "driver.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUNCTION = 1, HANDLER = 2, EXTRA = 3 };
+enum { FUNCTION = 1, HANDLER = 2, EXTRA = 3, RECORD = 4 };
 enum {
     STEP_NEXT,    /* take the next value */
     STEP_CALLED,  /* the function has returned: its results are on top */
@@ -33,7 +33,7 @@ static inline bool has_room(const shim_driver *d) { return d->count < d->grant &
 /* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, -] */
 static int emit_value(lua_State *L, int index, shim_driver *d) {
     size_t start = d->out.used;
-    if (shim_encode(L, index, &d->out, &d->problem) != 0)
+    if (shim_encode_raising(L, index, &d->out, &d->problem) != 0)
         return -1;
     d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
     d->count++;
@@ -93,7 +93,12 @@ static int call(lua_State *L, shim_driver *d) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
     }
-    shim_decode(L, d->message);
+    if (d->record != NULL && shim_is_record(d->message)) {
+        shim_renew_transient(L, RECORD, d->record, d->message);
+        lua_pushvalue(L, RECORD);
+    } else {
+        shim_decode(L, d->message);
+    }
     if (d->stage == SHIM_STAGE_FLAT_MAP) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
@@ -108,7 +113,7 @@ static int drive(lua_State *L, int status, lua_KContext context) {
     for (;;) {
         switch (step) {
         case STEP_NEXT:
-            lua_settop(L, EXTRA);
+            lua_settop(L, RECORD);
             if (d->message != NULL) { /* done with: its bytes may go */
                 d->cursor += d->message->size;
                 d->message = NULL;
@@ -116,8 +121,10 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             if (d->closed)
                 return 0;
             if (d->cursor == d->end) {
-                if (d->ended)
+                if (d->ended) {
+                    lua_pushvalue(L, EXTRA);
                     return 1; /* reduce: the state; collect: the table */
+                }
                 return ask(L, d, SHIM_WANT_INPUT, STEP_NEXT);
             }
             d->message = (const msg_header *)d->cursor;
@@ -174,6 +181,9 @@ static int start(lua_State *L) {
         lua_newtable(L);
         lua_replace(L, EXTRA);
     }
+    bool folds = d->stage == SHIM_STAGE_SCAN || d->stage == SHIM_STAGE_REDUCE; /* the state is first, and is kept */
+    bool lets_go = d->stage != SHIM_STAGE_COLLECT && shim_lets_go(L, FUNCTION, folds ? 1 : 0, !folds);
+    d->record = lets_go ? shim_push_transient(L) : NULL;
     d->step = STEP_NEXT;
     return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
 }

@@ -109,6 +109,12 @@ public struct LuaStack {
     public func getIndex(_ table: Int32, _ index: Int64) -> LuaType {
         LuaType(rawValue: lua_rawgeti(state, table, index)) ?? .none
     }
+    /// Makes a record at `index` a plain table, before it is read by `count`, `getIndex` or `next`. False: no memory.
+    public func settle(_ index: Int32) -> Bool {
+        if shim_settle(state, index) { return true }
+        pop()
+        return false
+    }
     /// Replaces the key on top by the next key and value; false at the end, and nothing is left.
     public func next(_ table: Int32) -> Bool { shim_next(state, table) }
     public func count(_ table: Int32) -> Int64 { Int64(bitPattern: lua_rawlen(state, table)) }

@@ -138,7 +138,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         let size = Int(msg_padded(UInt32(MSG_TEXT_OFFSET) + UInt32(text.count)))
         guard let place = reserve(size: size) else { return false }
         (place + size - 8).storeBytes(of: 0, as: UInt64.self)  // the padding, before header and text
-        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, reserved: 0), as: msg_header.self)
+        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, shape: 0), as: msg_header.self)
         place.storeBytes(of: UInt32(text.count), toByteOffset: 8, as: UInt32.self)
         if text.count > 0 { memcpy(place + Int(MSG_TEXT_OFFSET), text.baseAddress!, text.count) }
         return true

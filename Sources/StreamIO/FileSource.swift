@@ -23,6 +23,7 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
     private let format: TextFormat
     private let limit: Int
     private let stopped = StopEvent()
+    private let checker = JSONChecker()
 
     private static let chunkSize = 64 << 10
     private static let fileChunkSize = 256 << 10
@@ -134,11 +135,12 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         let text = UnsafeRawBufferPointer(rebasing: hasMark ? line[3...] : line[...])
         let trimmed = Self.trim(text)
         guard !trimmed.isEmpty else { return true }
-        if let problem = JSONChecker.check(text) {  // with the white space: its positions are the line's
+        if var problem = checker.check(trimmed) {
+            problem.position += trimmed.baseAddress! - line.baseAddress!  // the line's positions
             try reject("\(name):\(number): not JSON: \(problem)", trimmed, isCut: false, outlet)
             return !outlet.isClosed
         }
-        return outlet.send(text: trimmed, kind: UInt8(MSG_JSON))
+        return checker.send(trimmed, to: outlet)
     }
 
     private func reject(

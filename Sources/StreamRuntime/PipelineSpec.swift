@@ -125,6 +125,7 @@ struct SpecReader {
             let batch = Batch()
             stack.getField(table, "values")
             let values = stack.top
+            _ = stack.settle(values)
             for position in 1..<(1 + stack.count(values)) {
                 stack.getIndex(values, position)
                 switch stack.encode(-1, in: vm) {

@@ -193,7 +193,7 @@ final class ValuePump: Pump, @unchecked Sendable {
     ) {
         let raw = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
         raw.storeBytes(
-            of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, reserved: 0), as: msg_header.self)
+            of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
         message = raw.assumingMemoryBound(to: msg_header.self)
         var value: Int64? = first
         next = {

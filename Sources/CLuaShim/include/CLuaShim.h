@@ -70,6 +70,8 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);
 shim_usage shim_vm_usage(const shim_vm *vm);
+/* Fields of records that were taken out of their messages since the beginning. */
+uint64_t shim_vm_decoded_fields(const shim_vm *vm);
 lua_State *shim_vm_main(shim_vm *vm);
 shim_vm *shim_vm_of(lua_State *L);
 uint32_t shim_control_get(shim_vm *vm);
@@ -93,7 +95,8 @@ typedef struct shim_problem { char text[SHIM_PROBLEM_SIZE]; } shim_problem; /* a
 /* Appends the value at `index` as one message. 0, or -1 with `problem` filled ("cannot send value.a: ...") and
  * `out` unchanged. Metatables are left behind and no metamethod runs. Retains the objects it writes. [-0, +0, -] */
 int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
-/* Pushes the value of one message; objects are retained anew. [-0, +1, m] Only under protection. */
+/* Pushes the value of one message; objects are retained anew. A record keeps a copy of it. [-0, +1, m] Only under
+ * protection. */
 void shim_decode(lua_State *L, const msg_header *message);
 /* The same, protected: false with an error value pushed instead. [-0, +1, -] */
 bool shim_decode_protected(lua_State *L, const msg_header *message);
@@ -162,6 +165,8 @@ bool shim_new_table(lua_State *L);
 bool shim_set_field(lua_State *L, int table, const char *name);   /* raw; pops the value */
 int shim_get_field(lua_State *L, int table, const char *name);    /* raw; pushes, returns the type */
 bool shim_next(lua_State *L, int table);                          /* as lua_next, false at the end */
+/* Makes a record at `index` a plain table, for those who read it raw: next, count, elements. */
+bool shim_settle(lua_State *L, int index);
 /* Text only. LUA_OK and the function, or a status and the message. */
 int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name);
 /* lua_pcall for calls that run no script code (loading the embedded library). */
@@ -228,6 +233,7 @@ typedef struct shim_driver {
     int stage, want;
     int step;               /* where the driver goes on: driver.c */
     const msg_header *message; /* the value in hand, or NULL */
+    struct shim_record *record; /* the transient record, or NULL: record.h */
     uint64_t received, emitted, filtered, failed;
     shim_problem problem;
 } shim_driver;

@@ -1,5 +1,5 @@
--- The balance of each account after each of its bookings, in four workers. Shows key, by which all bookings of an account
--- go to the same worker, so that its balance is in one place; ordered lets them leave in the order they came.
+-- The balance of each account after each of its bookings, in four workers. Shows key, by which all bookings of an
+-- account go to the same worker, so that its balance is in one place; ordered lets them leave in the order they came.
 --   streamhost run balances.lua < bookings.jsonl
 local stream = require "stream"
 

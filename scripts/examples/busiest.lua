@@ -1,5 +1,5 @@
--- Requests by status and the ten busiest paths of an access log in the combined format. Shows lines parsed with patterns
--- in two workers at a time, and reduce, whose one value the script takes with collect.
+-- Requests by status and the ten busiest paths of an access log in the combined format. Shows lines parsed with
+-- patterns in two workers at a time, and reduce, whose one value the script takes with collect.
 --   streamhost run busiest.lua < access.log
 local stream = require "stream"
 

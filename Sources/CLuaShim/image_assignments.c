@@ -205,6 +205,17 @@ static int add(lua_State *L, int function, int upvalue, const char *name, int li
     return count + 1;
 }
 
+/* Whether the function captures anything but the globals: most do not, and need no dump. [-0, +0, -] */
+static bool captures(lua_State *L, int function) {
+    const char *name;
+    for (int i = 1; i <= MOST_UPVALUES && (name = lua_getupvalue(L, function, i)) != NULL; i++) {
+        lua_pop(L, 1);
+        if (strcmp(name, "_ENV") != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Pushes the functions that the upvalues of the one at `function` hold and that are not on the stack from `first` on.
  * [-0, +n, -] */
 static void push_reached(lua_State *L, int function, int first) {
@@ -228,6 +239,8 @@ int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int c
         lua_pop(L, 1);
     /* The stack is the list of functions that were met: cycles end there. */
     for (int function = first; function <= lua_gettop(L); function++) {
+        if (!captures(L, function))
+            continue;
         push_reached(L, function, first);
         dump.used = 0;
         lua_pushvalue(L, function);

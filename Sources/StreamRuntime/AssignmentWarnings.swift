@@ -2,21 +2,51 @@
 import LuaVM
 import StreamCore
 
-extension StageGroup {
+extension Run {
     /// Parts of a stage that may assign captured variables: `setup` makes what the stage's worker has for itself, and
-    /// after `teardown` nobody asks.
+    /// after `teardown` nobody asks. A fold's first state is a value, not a part.
     private static let silent: Set = ["setup", "teardown", "initial"]
 
-    /// Warns of the captured variables that the stage's functions assign; `first` is the stack index of the first of
-    /// `StageWorker.roots`. What `setup` assigns too is the worker's own on purpose.
-    func warnOfAssignments(_ stack: LuaStack, first: Int32) {
-        var assigning: [Int32] = [], owners: [Int32] = []
-        for (index, name) in StageWorker.roots.enumerated() {
-            let position = first + Int32(index)
-            if name == "setup" { owners.append(position) }
-            if !Self.silent.contains(name) { assigning.append(position) }
+    /// Warns of the captured variables that a stage's functions assign: those in the table that `code` refers to, and in
+    /// lists in it. What `setup` assigns too is the worker's own on purpose.
+    func warnOfAssignments(by code: Int32, in worker: Worker) {
+        let stack = worker.vm.main
+        let before = stack.top
+        defer { stack.setTop(before) }
+        stack.push(reference: code)
+        let table = stack.top
+        guard stack.ensure(16) else { return }
+        var assigning: [Int32] = []
+        for name in parts(stack, table) {
+            switch stack.getField(table, name) {
+            case .table:
+                let list = stack.top
+                let count = min(stack.count(list), 256)
+                guard stack.ensure(Int32(count) + 16) else { return }
+                for index in 0..<count {
+                    stack.getIndex(list, index + 1)
+                    assigning.append(stack.top)
+                }
+            default: assigning.append(stack.top)
+            }
         }
-        for found in stack.assignments(by: assigning, except: owners) { run.warn(of: found) }
+        stack.getField(table, "setup")
+        for found in stack.assignments(by: assigning, except: [stack.top]) {
+            logOnce(
+                "warning: \(found.file): line \(found.line): '\(found.name)' changes only in this stage's copy; "
+                    + "use reduce, a metric or :to(function)")
+        }
+    }
+
+    /// The names of a stage's parts that shall assign nothing, `process` first: the order of the warnings.
+    private func parts(_ stack: LuaStack, _ table: Int32) -> [String] {
+        var names: [String] = []
+        stack.pushNil()
+        while stack.next(table) {
+            if let name = stack.string(-2), !Self.silent.contains(name) { names.append(name) }
+            stack.pop()
+        }
+        return names.sorted { ($0 == "process" ? "" : $0) < ($1 == "process" ? "" : $1) }
     }
 }
 
@@ -28,12 +58,4 @@ struct SaidOnce {
 
     /// True: `line` is new.
     mutating func isNew(_ line: String) -> Bool { said.count < Self.most && said.insert(line).inserted }
-}
-
-extension Run {
-    fileprivate func warn(of found: LuaAssignment) {
-        logOnce(
-            "warning: \(found.file): line \(found.line): '\(found.name)' changes only in this stage's copy; "
-                + "use reduce, a metric or :to(function)")
-    }
 }

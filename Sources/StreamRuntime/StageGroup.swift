@@ -60,7 +60,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
         switch worker.vm.image(stack, count: Int32(StageWorker.roots.count)) {
         case .success(let image):
             self.image = image
-            warnOfAssignments(stack, first: code + 1)
+            run.warnOfAssignments(by: stage.code, in: worker)
             return nil
         case .failure(let problem): return "\(stage.place): stage \"\(stage.name)\" \(problem)"
         }

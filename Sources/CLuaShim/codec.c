@@ -222,7 +222,7 @@ static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out)
         return 1;
     uint32_t length = 0;
     if (!put_tag(out, MSG_VALUE_JSON, &length, sizeof length) ||
-        shim_record_text(L, index, r, out, &problem) != 0) {
+        shim_record_text(L, index, r, out, &problem, true) != 0) {
         out->used = start; /* it has something that JSON has not */
         return 1;
     }
@@ -249,7 +249,7 @@ static int encode_record(lua_State *L, int index, shim_record *r, shim_buffer *o
         return 1;
     out->used += MSG_TEXT_OFFSET;
     shim_problem no_text; /* it has something that JSON has not */
-    if (shim_record_text(L, index, r, out, &no_text) != 0 || !shim_buffer_reserve(out, 8)) {
+    if (shim_record_text(L, index, r, out, &no_text, true) != 0 || !shim_buffer_reserve(out, 8)) {
         out->used = start;
         return 1;
     }

@@ -4,7 +4,7 @@
  *
  * Stack of the driver's function: 1 the script's function, 2 the message handler, 3 emit (flat_map), the state (scan,
  * reduce) or the table (collect), 4 the transient record, if the script's function keeps none. */
-#include "driver.h"
+#include "record.h"
 #include <stdlib.h>
 #include <string.h>
 

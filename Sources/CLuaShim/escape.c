@@ -4,15 +4,15 @@
  * Read off the bytecode of Lua 5.4.4, as lua_dump writes it: the function's parameter lies in its register for the whole
  * call, and each instruction that names that register must be one that only reads a field of it, writes a field to it,
  * tests it, or returns it. Whatever else there is, an unknown instruction too, counts as keeping. */
-#include "driver.h"
+#include "record.h"
 #include <string.h>
 
 enum { /* lopcodes.h */
     OP_MOVE = 0, OP_LOADI = 1, OP_LOADTRUE = 7, OP_LOADNIL = 8, OP_GETUPVAL = 9, OP_SETUPVAL = 10, OP_GETTABUP = 11,
     OP_GETTABLE = 12, OP_GETI = 13, OP_GETFIELD = 14, OP_SETTABUP = 15, OP_SETTABLE = 16, OP_SETI = 17,
     OP_SETFIELD = 18, OP_NEWTABLE = 19, OP_SELF = 20, OP_ADDI = 21, OP_SHLI = 33, OP_ADD = 34, OP_SHR = 45,
-    OP_MMBIN = 46, OP_MMBINI = 47, OP_MMBINK = 48, OP_UNM = 49, OP_NOT = 51, OP_LEN = 52, OP_CONCAT = 53,
-    OP_JMP = 56, OP_EQ = 57, OP_LE = 59, OP_EQK = 60, OP_GEI = 65, OP_TEST = 66, OP_TESTSET = 67, OP_CALL = 68,
+    OP_MMBIN = 46, OP_MMBINI = 47, OP_MMBINK = 48, OP_UNM = 49, OP_NOT = 51, OP_LEN = 52, OP_CONCAT = 53, OP_CLOSE = 54,
+    OP_TBC = 55,    OP_JMP = 56, OP_EQ = 57, OP_LE = 59, OP_EQK = 60, OP_GEI = 65, OP_TEST = 66, OP_TESTSET = 67, OP_CALL = 68,
     OP_TAILCALL = 69, OP_RETURN = 70, OP_RETURN0 = 71, OP_RETURN1 = 72, OP_FORLOOP = 73, OP_FORPREP = 74,
     OP_TFORPREP = 75, OP_TFORLOOP = 77, OP_SETLIST = 78, OP_EXTRAARG = 82
 };
@@ -36,9 +36,9 @@ static bool is_harmless(uint32_t instruction, unsigned r, bool returns) {
     case OP_MMBIN: return a != r && b != r;
     case OP_MMBINI: case OP_MMBINK: return a != r;
     case OP_CONCAT: return a > r; /* from a on */
-    case OP_JMP: case OP_RETURN0: case OP_EXTRAARG: return true;
+    case OP_CLOSE: case OP_JMP: case OP_RETURN0: case OP_EXTRAARG: return true;
     case OP_TEST: case OP_EQK: return true;
-    case OP_CALL: case OP_TAILCALL: case OP_SETLIST: return a > r;
+    case OP_TBC: case OP_CALL: case OP_TAILCALL: case OP_SETLIST: return a > r;
     case OP_RETURN: return a > r || (a == r && returns);
     case OP_RETURN1: return a != r || returns;
     default:

@@ -9,8 +9,13 @@
 
 /* Pushes the value at p, in a text that was checked; returns what follows it. [-0, +1, m] */
 const uint8_t *shim_json_value(lua_State *L, const uint8_t *p, const uint8_t *end);
-/* As shim_json_encode, for a table that becomes an object whatever its keys. [-0, +0, -] */
-int shim_json_encode_object(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
+typedef struct json_form {
+    bool object; /* the value is a table, and becomes an object whatever its keys */
+    bool exact;  /* what would come back as another value, a key that is a number, is refused */
+} json_form;
+
+/* shim_json_encode with a choice. [-0, +0, -] */
+int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem *problem, json_form form);
 /* True if the table at `index` has the keys 1...n and no others. [-0, +0, -] */
 bool shim_is_sequence(lua_State *L, int index);
 

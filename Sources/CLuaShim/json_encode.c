@@ -35,6 +35,7 @@ typedef struct encoder {
     lua_State *L;
     shim_buffer *out;
     shim_problem *problem;
+    bool exact;        /* refuse keys that would come back as strings */
     entry *entries;    /* of all open tables, the innermost last */
     size_t entry_count, entry_capacity;
     entry first_entries[FIRST_ENTRIES];
@@ -294,6 +295,7 @@ static bool collect_entries(encoder *e, int index, const level *outer) {
         }
         entry *field = &e->entries[e->entry_count++];
         const char *wrong = read_key(L, -2, field);
+        if (wrong == NULL && e->exact && field->key.kind != KEY_STRING) wrong = "a key that is no string";
         if (wrong != NULL) return cannot_write(e, outer, wrong);
         lua_insert(L, -2); /* value, key (top) */
         field->slot = lua_gettop(L) - 1;
@@ -379,7 +381,7 @@ static bool write_table(encoder *e, int index, const level *at) {
     }
     if (here.depth > MSG_MAX_DEPTH) return cannot_write(e, at, "nested deeper than 200");
     if (!lua_checkstack(L, 6)) return no_memory(e, at);
-    if (r != NULL && r->message->kind == MSG_JSON) return shim_record_text(L, index, r, e->out, e->problem) == 0;
+    if (r != NULL && r->message->kind == MSG_JSON) return shim_record_text(L, index, r, e->out, e->problem, e->exact) == 0;
     if (r != NULL && !shim_record_fill_protected(L, index, r)) return no_memory(e, at);
     lua_Unsigned count = lua_rawlen(L, index);
     bool marked = is_marked_array(L, index);
@@ -416,16 +418,15 @@ static bool write_value(encoder *e, int index, const level *at) {
     }
 }
 
-/* [-0, +0, -] */
-static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem, bool object) {
+int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem *problem, json_form form) {
     encoder e;
-    e.L = L, e.out = out, e.problem = problem;
+    e.L = L, e.out = out, e.problem = problem, e.exact = form.exact;
     e.entries = e.first_entries, e.entry_count = 0, e.entry_capacity = FIRST_ENTRIES;
     int top = lua_gettop(L);
     size_t used = out->used;
     index = lua_absindex(L, index);
     level here = {NULL, NULL, {0}, 1};
-    bool good = object ? write_object(&e, index, &here) : write_value(&e, index, NULL);
+    bool good = form.object ? write_object(&e, index, &here) : write_value(&e, index, NULL);
     if (e.entries != e.first_entries) free(e.entries);
     lua_settop(L, top);
     if (!good) out->used = used;
@@ -433,9 +434,5 @@ static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *probl
 }
 
 int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
-    return encode(L, index, out, problem, false);
-}
-
-int shim_json_encode_object(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
-    return encode(L, index, out, problem, true);
+    return shim_json_encode_as(L, index, out, problem, (json_form){false, false});
 }

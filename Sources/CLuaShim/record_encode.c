@@ -13,6 +13,7 @@ typedef struct merger {
     shim_problem *problem;
     const char *end;      /* of the whole text */
     bool changed;         /* something differs */
+    bool exact;           /* json_form.exact */
 } merger;
 
 typedef struct member { const char *key, *value; } member; /* of an object's text */
@@ -26,6 +27,11 @@ static bool no_memory(merger *m) {
 
 static inline bool put(merger *m, const void *bytes, size_t length) {
     return shim_buffer_append(m->out, bytes, length) || no_memory(m);
+}
+
+/* Writes a value that has no text yet. [-0, +0, -] */
+static bool encode_new(merger *m, int index, bool object) {
+    return shim_json_encode_as(m->L, index, m->out, m->problem, (json_form){object, m->exact}) == 0;
 }
 
 static inline const char *after_space(const char *p) {
@@ -74,7 +80,7 @@ static bool write_value(merger *m, int index, const char *p, const char *end) {
     }
     if (is_same(m, index, p, end)) return put(m, p, (size_t)(end - p));
     m->changed = true;
-    return shim_json_encode(m->L, index, m->out, m->problem) == 0;
+    return encode_new(m, index, false);
 }
 
 /* Pushes a table: each key of the object [text, end) -> the position where it stands last. [-0, +1, m] */
@@ -115,7 +121,7 @@ static bool write_new(merger *m, int index, int seen, bool written) {
     }
     m->changed = true;
     size_t begin = m->out->used;
-    bool good = shim_json_encode_object(L, top + 1, m->out, m->problem) == 0; /* {...} */
+    bool good = encode_new(m, top + 1, true); /* {...} */
     lua_settop(L, top);
     if (!good) return false;
     if (written) {
@@ -177,7 +183,7 @@ static bool merge_array(merger *m, int index, const char *text, const char *end)
     luaL_checkstack(L, 8, "record");
     if (!shim_is_sequence(L, index)) { /* it has become an object, or has holes */
         m->changed = true;
-        return shim_json_encode(L, index, m->out, m->problem) == 0;
+        return encode_new(m, index, shim_record_of(L, index) != NULL);
     }
     const char *p = after_space(text + 1), *done = text;
     while (*p != ']' && i < length) {
@@ -195,13 +201,17 @@ static bool merge_array(merger *m, int index, const char *text, const char *end)
     while (i < length) {
         if (i > 0 && !put(m, ",", 1)) return false;
         lua_rawgeti(L, index, ++i);
-        if (shim_json_encode(L, lua_gettop(L), m->out, m->problem) != 0) return false;
+        if (!encode_new(m, lua_gettop(L), false)) return false;
         lua_pop(L, 1);
     }
     return put(m, "]", 1);
 }
 
 static bool merge(merger *m, int index, const char *text, const char *end) {
+    if (*text == '{' && lua_rawlen(m->L, index) > 0 && shim_is_sequence(m->L, index)) { /* it has become an array */
+        m->changed = true;
+        return encode_new(m, index, false);
+    }
     if (*text == '{') return merge_object(m, index, text, end, NULL);
     return merge_array(m, index, text, end);
 }
@@ -219,6 +229,11 @@ static bool append_new(merger *m, shim_record *r, const char *text) {
     return write_new(m, 1, lua_gettop(L), r->shape->count > 0) && put(m, "}", 1);
 }
 
+/* True if nothing is left of an object's fields, and the record has become an array. stack: record [-0, +0, m] */
+static bool has_become_array(lua_State *L, const shim_record *r) {
+    return (r->filled || (r->shape != NULL && r->shape->count == 0)) && lua_rawlen(L, 1) > 0 && shim_is_sequence(L, 1);
+}
+
 /* stack: record, request. [-2, +0, m] */
 static int text_body(lua_State *L) {
     request *q = lua_touserdata(L, 2);
@@ -226,6 +241,16 @@ static int text_body(lua_State *L) {
     const char *text = msg_text(r->message);
     lua_settop(L, 1);
     q->m.L = L;
+    if (*text == '{' && has_become_array(L, r)) {
+        lua_Integer length = (lua_Integer)lua_rawlen(L, 1);
+        lua_createtable(L, (int)length, 0); /* the record itself would be written as what it was */
+        for (lua_Integer i = 1; i <= length; i++) {
+            lua_rawgeti(L, 1, i);
+            lua_rawseti(L, 2, i);
+        }
+        q->good = encode_new(&q->m, 2, false);
+        return 0;
+    }
     if (*text == '{' && !r->filled && r->owned == 0 && r->shape != NULL && !r->shape->repeats) {
         q->good = append_new(&q->m, r, text);
         return 0;
@@ -240,7 +265,7 @@ static int text_body(lua_State *L) {
     return 0;
 }
 
-int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem) {
+int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, bool exact) {
     const char *text = msg_text(r->message);
     size_t begin = out->used, length = msg_text_length(r->message);
     if (shim_record_is_untouched(r)) {
@@ -253,7 +278,7 @@ int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, 
         return -1;
     }
     r->written = true;
-    request q = {{NULL, out, problem, text + length, false}, r, false};
+    request q = {{NULL, out, problem, text + length, false, exact}, r, false};
     lua_pushvalue(L, index);
     lua_pushcfunction(L, text_body);
     lua_insert(L, -2);

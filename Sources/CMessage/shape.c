@@ -30,33 +30,33 @@ static const msg_shape *look(const uint32_t *symbols, size_t n, uint32_t *at) {
     }
 }
 
-static void enter(msg_shape *shape, uint8_t position) {
-    enum { MASK = 2 * MSG_SHAPE_FIELDS - 1 };
-    for (uint32_t i = shape->symbols[position] & MASK;; i = (i + 1) & MASK) {
-        uint8_t *place = &shape->table[i];
-        if (*place != 0 && shape->symbols[*place - 1] != shape->symbols[position]) continue;
-        shape->repeats |= *place != 0;
-        *place = (uint8_t)(position + 1);
+static void enter(msg_shape *shape, uint8_t *table, uint8_t position) {
+    for (uint32_t i = shape->symbols[position] & shape->mask;; i = (i + 1) & shape->mask) {
+        if (table[i] != 0 && shape->symbols[table[i] - 1] != shape->symbols[position]) continue;
+        shape->repeats |= table[i] != 0;
+        table[i] = (uint8_t)(position + 1);
         return;
     }
 }
 
-/* NULL: no memory. */
+/* In one block of memory. NULL: there is none. */
 static msg_shape *make(const uint32_t *symbols, const char *const *keys, const uint32_t *lengths, size_t n) {
-    size_t bytes = 0;
+    size_t bytes = 0, places = 1;
     for (size_t i = 0; i < n; i++) bytes += lengths[i];
-    msg_shape *shape = calloc(1, sizeof *shape + bytes);
+    while (places < 2 * n) places *= 2;
+    msg_shape *shape = calloc(1, sizeof *shape + n * (sizeof *keys + sizeof *symbols + sizeof *lengths) + places + bytes);
     if (shape == NULL) return NULL;
-    char *text = (char *)(shape + 1);
-    shape->number = (uint16_t)count;
-    shape->count = (uint16_t)n;
+    const char **own_keys = (const char **)(shape + 1);
+    uint32_t *own_symbols = (uint32_t *)(own_keys + n), *own_lengths = own_symbols + n;
+    uint8_t *table = (uint8_t *)(own_lengths + n);
+    char *text = (char *)(table + places);
+    *shape = (msg_shape){(uint16_t)count, (uint16_t)n, false, (uint8_t)(places - 1), own_symbols, table, own_keys, own_lengths};
     for (size_t i = 0; i < n; i++) {
-        shape->symbols[i] = symbols[i];
-        memcpy(text, keys[i], lengths[i]);
-        shape->keys[i] = text;
-        shape->key_lengths[i] = lengths[i];
+        own_symbols[i] = symbols[i];
+        own_lengths[i] = lengths[i];
+        own_keys[i] = memcpy(text, keys[i], lengths[i]);
         text += lengths[i];
-        enter(shape, (uint8_t)i);
+        enter(shape, table, (uint8_t)i);
     }
     return shape;
 }

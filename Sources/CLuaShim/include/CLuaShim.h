@@ -238,6 +238,9 @@ typedef struct shim_driver {
     shim_problem problem;
 } shim_driver;
 
+/* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
+ * escape.c. `returns`: it may return it. [-0, +0, -] */
+bool shim_lets_go(lua_State *L, int index, unsigned parameter, bool returns);
 /* Pushes the driver's function: call it with fn [, initial state] as a task. [-0, +1, -] false: error pushed */
 bool shim_push_driver(lua_State *L, shim_driver *driver);
 /* Pushes the traceback of `co` as a string, "" on no memory. [-0, +1, -] */

@@ -9,17 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MSG_SHAPES = 1 << 10, MSG_SHAPE_FIELDS = 64 };
+enum { MSG_SHAPES = 1 << 14, MSG_SHAPE_FIELDS = 64 };
 
 typedef struct msg_shape {
     uint16_t number;
     uint16_t count;
-    bool repeats;                      /* a key occurs more than once: the last one counts */
-    uint32_t symbols[MSG_SHAPE_FIELDS];
+    bool repeats;              /* a key occurs more than once: the last one counts */
+    uint8_t mask;              /* the size of `table`, less 1 */
+    const uint32_t *symbols;
+    const uint8_t *table;      /* open addressing by symbol: the position + 1 of its last occurrence */
     /* Each key as it stood in the text that brought the shape, with its quotes: what the next text is compared with. */
-    const char *keys[MSG_SHAPE_FIELDS];
-    uint32_t key_lengths[MSG_SHAPE_FIELDS];
-    uint8_t table[2 * MSG_SHAPE_FIELDS]; /* open addressing by symbol: the position + 1 of its last occurrence */
+    const char *const *keys;
+    const uint32_t *key_lengths;
 } msg_shape;
 
 /* The shape of these fields in this order, made if there is none yet; NULL: too many. `keys` as in msg_shape, copied. */
@@ -29,8 +30,7 @@ const msg_shape *msg_shape_at(uint16_t number);
 
 /* The position of the field that counts for `symbol`, or -1. */
 static inline int msg_shape_find(const msg_shape *shape, uint32_t symbol) {
-    enum { MASK = 2 * MSG_SHAPE_FIELDS - 1 };
-    for (uint32_t i = symbol & MASK; shape->table[i] != 0; i = (i + 1) & MASK) {
+    for (uint32_t i = symbol & shape->mask; shape->table[i] != 0; i = (i + 1) & shape->mask) {
         int position = shape->table[i] - 1;
         if (shape->symbols[position] == symbol) return position;
     }

@@ -81,11 +81,10 @@ public struct Host: Sendable {
         var environment = RunEnvironment(
             scriptPath: path, script: source, output: output, errors: errors,
             makeSource: { options throws(ConnectorError) in
+                if options.kind == "stdin" { status?.endWhereTyped() }
                 let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdin":
-                    status?.endWhereTyped()
-                    return FileSource(descriptor: 0, name: "standard input", format: format)
+                case "stdin": return FileSource(descriptor: 0, name: "standard input", format: format)
                 case "file": return FileSource(path: options.path ?? "", format: format)
                 default:
                     if let make = sources[options.kind] { return make() }

@@ -59,14 +59,14 @@ public final class StatusLine: @unchecked Sendable {  // `mutex` guards all stat
         return true
     }
 
-    /// Takes the line away for good. Gives up where a writer is stuck in the terminal.
+    /// Takes the line away for good. Gives up where the terminal is stopped: the end does not wait for a person.
     public func end() {
         var deadline = timespec()
         clock_gettime(CLOCK_REALTIME, &deadline)
         deadline.tv_sec += 1
         guard pthread_mutex_timedlock(mutex, &deadline) == 0 else { return }
         isOver = true
-        erase()
+        if hasRoom { erase() }
         pthread_mutex_unlock(mutex)
     }
 

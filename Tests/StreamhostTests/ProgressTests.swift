@@ -109,6 +109,19 @@ import Testing
         #expect(Terminal.screen(terminal.text) == [""])
     }
 
+    @Test func stoppedTerminal_doesNotKeepTheRun() throws {
+        let folder = try ScriptFolder(Self.copy)
+        let terminal = try Terminal(Self.soon, folder: folder.url, as: .errors)
+        try #require(terminal.wait { $0.contains("0 in, 0 out") })
+        terminal.type("\u{13}")
+        try terminal.send("one\n")
+        usleep(500_000)  // several looks
+        try terminal.endInput()
+        #expect(terminal.readOutput() == "one\n")
+        #expect(terminal.finish() == 0)
+        #expect(!terminal.text.contains("1 in"))
+    }
+
     @Test func narrowTerminal_getsAShorterLine() throws {
         let folder = try ScriptFolder(Self.copy)
         let terminal = try Terminal(Self.soon, folder: folder.url, columns: 12)

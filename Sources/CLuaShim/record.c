@@ -60,7 +60,7 @@ static void begin(shim_record *r, const msg_header *message) {
 /* The position of the string key at `key`, or -1; *value is where it stands in the message. Of a record that has no
  * positions, or for another key, the caller has filled the record. [-0, +0, m] */
 static int find(lua_State *L, shim_record *r, int key, const uint8_t **value) {
-    uint32_t symbol = shim_symbol_of(L, key, false);
+    uint32_t symbol = shim_symbol_of(L, key, true); /* made: asked for once, it will be again */
     if (r->message->kind == MSG_JSON) {
         int position = symbol == MSG_NO_SYMBOL ? -1 : msg_shape_find(r->shape, symbol);
         if (position >= 0) *value = (const uint8_t *)msg_text(r->message) + r->offsets[position];

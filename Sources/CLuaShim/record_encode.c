@@ -218,15 +218,51 @@ static bool merge(merger *m, int index, const char *text, const char *end) {
 
 typedef struct request { merger m; shim_record *r; bool good; } request;
 
-/* Only new fields: the text stays whole but for its last brace. stack: record, seen [-0, +0, m] */
-static bool append_new(merger *m, shim_record *r, const char *text) {
+/* The end of an object's text without its last brace and what stands before that. */
+static const char *last_brace(const char *text, const char *end) {
+    const char *last = end - 1;
+    while (last > text && msg_is_space((uint8_t)last[-1])) last--;
+    return last;
+}
+
+/* The fields that were read or written by name, of a record with a shape whose keys do not repeat: the others are copied in
+ * one go. 2: done; 0: a problem; 1: one is gone, that takes the long way. stack: record [-0, +0, m] */
+static int merge_owned(merger *m, const shim_record *r, const char *text) {
     lua_State *L = m->L;
-    const char *last = m->end - 1;
-    while (*last != '}') last--;
-    while (msg_is_space((uint8_t)last[-1])) last--;
-    if (!put(m, text, (size_t)(last - text))) return false;
-    lua_newtable(L); /* nothing in the table is in the text: else its bit would be set */
-    return write_new(m, 1, lua_gettop(L), r->shape->count > 0) && put(m, "}", 1);
+    const char *done = text;
+    luaL_checkstack(L, 8, "record");
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_names);
+    for (uint64_t left = r->owned; left != 0; left &= left - 1) {
+        int position = __builtin_ctzll(left);
+        const char *value = text + r->offsets[position], *next = msg_json_skip(value, m->end);
+        lua_settop(L, 2);
+        shim_push_name(L, 2, r->shape->symbols[position]);
+        if (lua_rawget(L, 1) == LUA_TNIL) return 1;
+        if (!put(m, done, (size_t)(value - done)) || !write_value(m, lua_gettop(L), value, next)) return 0;
+        done = next;
+    }
+    lua_settop(L, 2);
+    lua_pushnil(L); /* in its place: a table of the new ones, once there is one */
+    for (lua_pushnil(L); lua_next(L, 1) != 0; lua_settop(L, 4)) {
+        if (shim_is_record_key(L, 4)) continue;
+        uint32_t symbol = lua_type(L, 4) == LUA_TSTRING ? shim_symbol_of(L, 4, false) : MSG_NO_SYMBOL;
+        if (symbol != MSG_NO_SYMBOL && msg_shape_find(r->shape, symbol) >= 0) continue;
+        if (lua_isnil(L, 3)) {
+            lua_newtable(L);
+            lua_replace(L, 3);
+        }
+        lua_pushvalue(L, 4);
+        lua_insert(L, -2);
+        lua_rawset(L, 3);
+    }
+    if (lua_isnil(L, 3)) return put(m, done, (size_t)(m->end - done)) ? 2 : 0;
+    const char *last = last_brace(text, m->end);
+    if (last < done) last = done;
+    if (!put(m, done, (size_t)(last - done))) return 0;
+    size_t brace = m->out->used;
+    if (!encode_new(m, 3, true)) return 0;
+    m->out->bytes[brace] = ',';
+    return 2;
 }
 
 /* True if nothing is left of an object's fields, and the record has become an array. stack: record [-0, +0, m] */
@@ -251,17 +287,39 @@ static int text_body(lua_State *L) {
         q->good = encode_new(&q->m, 2, false);
         return 0;
     }
-    if (*text == '{' && !r->filled && r->owned == 0 && r->shape != NULL && !r->shape->repeats) {
-        q->good = append_new(&q->m, r, text);
-        return 0;
+    size_t begin = q->m.out->used;
+    if (!r->filled && r->shape != NULL && !r->shape->repeats) {
+        int status = merge_owned(&q->m, r, text);
+        q->good = status == 2;
+        if (status != 1) return 0;
+        q->m.out->used = begin;
+        lua_settop(L, 1);
     }
     if (!r->filled && r->shape == NULL) shim_record_fill(L, 1, r);
-    size_t begin = q->m.out->used;
     q->good = *text == '{' ? merge_object(&q->m, 1, text, q->m.end, r) : merge_array(&q->m, 1, text, q->m.end);
     if (q->good && !q->m.changed) { /* with its repeated keys, if it has any */
         q->m.out->used = begin;
         q->good = put(&q->m, text, (size_t)(q->m.end - text));
     }
+    return 0;
+}
+
+/* Only new fields: the text stays whole but for its last brace. Nothing in the table is in the text, else its bit would be
+ * set. [-0, +0, -] */
+static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, bool exact) {
+    const char *text = msg_text(r->message);
+    size_t begin = out->used, kept = (size_t)(last_brace(text, text + msg_text_length(r->message)) - text);
+    if (!shim_buffer_append(out, text, kept)) return -1;
+    if (shim_json_encode_as(L, index, out, problem, (json_form){true, exact}) != 0) {
+        out->used = begin;
+        return -1;
+    }
+    uint8_t *brace = out->bytes + begin + kept;
+    if (brace[1] == '}') { /* set, and taken back */
+        out->used = begin;
+        return shim_buffer_append(out, text, msg_text_length(r->message)) ? 0 : -1;
+    }
+    *brace = ',';
     return 0;
 }
 
@@ -278,6 +336,11 @@ int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, 
         return -1;
     }
     r->written = true;
+    if (!r->filled && r->owned == 0 && r->shape != NULL && r->shape->count > 0 && !r->shape->repeats) {
+        int status = append_new(L, index, r, out, problem, exact);
+        r->written = false;
+        return status;
+    }
     request q = {{NULL, out, problem, text + length, false, exact}, r, false};
     lua_pushvalue(L, index);
     lua_pushcfunction(L, text_body);

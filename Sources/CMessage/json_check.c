@@ -202,6 +202,18 @@ static __attribute__((noinline)) void take_guess(const msg_shape *guess, fields 
     f->count = count;
 }
 
+/* Whether the text at p begins with the key at that position of the shape. */
+static inline bool has_key(const msg_shape *shape, size_t position, place p, place end) {
+    size_t length = shape->key_lengths[position], left = (size_t)(end - p);
+    if (left < 16) return left >= length && memcmp(p, shape->keys[position], length) == 0;
+    const msg_key_words *words = &shape->words[position];
+    uint64_t first, second;
+    memcpy(&first, p, 8);
+    memcpy(&second, p + 8, 8);
+    if ((((first ^ words->word[0]) & words->mask[0]) | ((second ^ words->word[1]) & words->mask[1])) != 0) return false;
+    return length <= 16 || (left >= length && memcmp(p + 16, shape->keys[position] + 16, length - 16) == 0);
+}
+
 /* The outermost object, at p: with the offsets of its values. */
 static place check_record(msg_json_checker *c, scanner *s, place text, place p) {
     const msg_shape *guess = c->guess;
@@ -219,10 +231,8 @@ static place check_record(msg_json_checker *c, scanner *s, place text, place p) 
     }
     for (;; position++) {
         place key = p, value;
-        uint32_t length;
-        if (guessed && position < guess->count && (length = guess->key_lengths[position]) <= (size_t)(s->end - p) &&
-            memcmp(p, guess->keys[position], length) == 0) {
-            p = msg_skip_space(p + length, s->end);
+        if (guessed && position < guess->count && has_key(guess, position, p, s->end)) {
+            p = msg_skip_space(p + guess->key_lengths[position], s->end);
             if (p == s->end || *p != ':') return refuse(s, p, "expected ':'");
             value = p = msg_skip_space(p + 1, s->end);
             c->offsets[position] = (uint32_t)(value - text);

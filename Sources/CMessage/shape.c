@@ -44,18 +44,25 @@ static msg_shape *make(const uint32_t *symbols, const char *const *keys, const u
     size_t bytes = 0, places = 1;
     for (size_t i = 0; i < n; i++) bytes += lengths[i];
     while (places < 2 * n) places *= 2;
-    msg_shape *shape = calloc(1, sizeof *shape + n * (sizeof *keys + sizeof *symbols + sizeof *lengths) + places + bytes);
+    msg_shape *shape = calloc(
+        1, sizeof *shape + n * (sizeof(msg_key_words) + sizeof *keys + sizeof *symbols + sizeof *lengths) + places + bytes);
     if (shape == NULL) return NULL;
-    const char **own_keys = (const char **)(shape + 1);
+    msg_key_words *words = (msg_key_words *)(shape + 1);
+    const char **own_keys = (const char **)(words + n);
     uint32_t *own_symbols = (uint32_t *)(own_keys + n), *own_lengths = own_symbols + n;
     uint8_t *table = (uint8_t *)(own_lengths + n);
     char *text = (char *)(table + places);
-    *shape = (msg_shape){(uint16_t)count, (uint16_t)n, false, (uint8_t)(places - 1), own_symbols, table, own_keys, own_lengths};
+    *shape = (msg_shape){
+        .number = (uint16_t)count, .count = (uint16_t)n, .mask = (uint8_t)(places - 1), .symbols = own_symbols,
+        .table = table, .keys = own_keys, .key_lengths = own_lengths, .words = words};
     for (size_t i = 0; i < n; i++) {
         own_symbols[i] = symbols[i];
         own_lengths[i] = lengths[i];
         own_keys[i] = memcpy(text, keys[i], lengths[i]);
         text += lengths[i];
+        size_t first = lengths[i] < 16 ? lengths[i] : 16;
+        memcpy(words[i].word, keys[i], first);
+        memset(words[i].mask, 0xFF, first);
         enter(shape, table, (uint8_t)i);
     }
     return shape;

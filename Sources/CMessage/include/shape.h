@@ -11,6 +11,9 @@
 
 enum { MSG_SHAPES = 1 << 14, MSG_SHAPE_FIELDS = 64 };
 
+/* The first 16 bytes of a key's text, and which of their bits there are: most keys compare in two steps without a loop. */
+typedef struct msg_key_words { uint64_t word[2], mask[2]; } msg_key_words;
+
 typedef struct msg_shape {
     uint16_t number;
     uint16_t count;
@@ -21,6 +24,7 @@ typedef struct msg_shape {
     /* Each key as it stood in the text that brought the shape, with its quotes: what the next text is compared with. */
     const char *const *keys;
     const uint32_t *key_lengths;
+    const msg_key_words *words;
 } msg_shape;
 
 /* The shape of these fields in this order, made if there is none yet; NULL: too many. `keys` as in msg_shape, copied. */

@@ -284,6 +284,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .input: return ports.refill(task.waiter)
         case .output: return ports.send(task.waiter)
         case .judgement:
+            ports.driver.pushFault(task.stack)
             let failure = memoryFailure ?? failure(task.stack, -1)
             task.stack.pop()
             if let reason = task.context.reason {  // what is raised after the end is the end, not a failure

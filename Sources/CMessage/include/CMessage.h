@@ -9,6 +9,8 @@
  *   MSG_STRING, MSG_JSON            uint32_t length, then that many bytes (MSG_JSON: one valid JSON text, UTF-8)
  *   MSG_TABLE                       one table value, as below, without its MSG_VALUE_TABLE tag
  *   MSG_OBJECT                      a pointer to a retained shared host object
+ *   MSG_MARK                        no payload; no value: what the workers of an ordered stage put between the results
+ *                                   of one share of the input and the next. No script and no sink sees one.
  *
  * A nested value is a tag byte and, unaligned:
  *
@@ -27,10 +29,11 @@
 #define CMESSAGE_H
 #include <stddef.h>
 #include <stdint.h>
+#include "CMessageKey.h"
 
 enum {
     MSG_FALSE = 1, MSG_TRUE = 2, MSG_INTEGER = 3, MSG_FLOAT = 4, MSG_NULL = 5,
-    MSG_STRING = 6, MSG_TABLE = 7, MSG_JSON = 8, MSG_OBJECT = 9
+    MSG_STRING = 6, MSG_TABLE = 7, MSG_JSON = 8, MSG_OBJECT = 9, MSG_MARK = 10
 };
 enum {
     MSG_VALUE_FALSE = 1, MSG_VALUE_TRUE = 2, MSG_VALUE_INTEGER = 3, MSG_VALUE_FLOAT = 4, MSG_VALUE_NULL = 5,
@@ -43,7 +46,7 @@ typedef struct msg_header {
     uint32_t size; /* of the whole message, header and padding included: a multiple of 8 */
     uint8_t kind;
     uint8_t flags;
-    uint16_t reserved;
+    uint16_t reserved; /* 0; from a key's function to the dealer behind it: which worker is to get it, from 1 on */
 } msg_header;
 
 enum { MSG_HEADER_SIZE = 8, MSG_TEXT_OFFSET = 12, MSG_MAX_SIZE = 1 << 30, MSG_MAX_DEPTH = 200 };

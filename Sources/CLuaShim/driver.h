@@ -1,0 +1,32 @@
+/* What the loops of stages share: driver.c, driver_chain.c, driver_key.c. */
+#ifndef CLUASHIM_DRIVER_H
+#define CLUASHIM_DRIVER_H
+#include "internal.h"
+
+enum { SHIM_BATCH_BYTES = 256 * 1024 };
+
+static inline bool has_room(const shim_driver *d) { return d->count < d->grant && d->out.used < SHIM_BATCH_BYTES; }
+
+/* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, -] */
+static inline int emit_value(lua_State *L, int index, shim_driver *d) {
+    size_t start = d->out.used;
+    if (shim_encode(L, index, &d->out, &d->problem) != 0)
+        return -1;
+    d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
+    d->count++;
+    d->emitted++;
+    return 0;
+}
+
+/* Appends the mark in hand, which takes room like a value and is none. False: no memory. [-0, +0, -] */
+static inline bool pass_mark(shim_driver *d) {
+    if (!shim_buffer_append(&d->out, d->message, d->message->size))
+        return false;
+    d->count++;
+    return true;
+}
+
+/* The key that a function returned is on top: writes on the message in hand which worker is to get it. False: it is
+ * none, and the error is on top. [-0, +0/1, m] */
+bool shim_driver_key(lua_State *L, shim_driver *d);
+#endif

@@ -81,7 +81,9 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
             self.image = image
             return nil
         case .failure(let problem):
-            let culprit = links.first { if case .failure = encode([$0], StageWorker.roots, worker) { true } else { false } }
+            let culprit = links.first {
+                if case .failure = encode([$0], StageWorker.roots, worker) { true } else { false }
+            }
             let named = culprit ?? stage
             return "\(named.place): stage \"\(named.name)\" \(problem)"
         }

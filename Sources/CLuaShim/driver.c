@@ -201,6 +201,7 @@ static int emit(lua_State *L) {
     shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
     if (d == NULL)
         return luaL_error(L, "emit: the stage has ended");
+    check_owner(L, d);
     lua_settop(L, 1);
     if (d->closed) {
         lua_pushnil(L);

@@ -26,6 +26,13 @@ static inline bool pass_mark(shim_driver *d) {
     return true;
 }
 
+/* emit was called: raises where the running task is not the one that the host serves for this driver. [-0, +0, e] */
+static inline void check_owner(lua_State *L, const shim_driver *d) {
+    if (vm_of(L)->base != d->owner)
+        luaL_error(L, "emit was called by another task than the one it was given to; a :stage process may hand its "
+                      "output channel to tasks");
+}
+
 /* The key that a function returned is on top: writes on the message in hand which worker is to get it. False: it is
  * none, and the error is on top. [-0, +0/1, m] */
 bool shim_driver_key(lua_State *L, shim_driver *d);

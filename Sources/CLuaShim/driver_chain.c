@@ -220,6 +220,7 @@ static int emit_again(lua_State *L, int status, lua_KContext context) {
 static int emit(lua_State *L) {
     shim_driver *d = driver_of(L);
     int own = (int)lua_tointeger(L, lua_upvalueindex(STAGE));
+    check_owner(L, d);
     lua_settop(L, 1);
     if (d->closed)
         return emitted(L, d);

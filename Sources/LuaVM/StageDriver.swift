@@ -59,6 +59,9 @@ public final class StageDriver {
     public func pushFunction(_ stack: LuaStack) -> Bool { shim_push_driver(stack.state, driver) }
     public func pushEmit(_ stack: LuaStack) -> Bool { shim_push_emit(stack.state, driver) }
 
+    /// The task that drives it, or whose function has its `emit`: the one that is served for it.
+    public func setOwner(_ task: LuaStack?) { driver.pointee.owner = task?.state }
+
     /// Takes what the driver asked for, once.
     public func takeRequest() -> StageRequest {
         defer { driver.pointee.want = Int32(SHIM_WANT_NOTHING) }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import StreamRuntime
 
-private let seeds: Range<UInt64> = 1..<41
+private let seeds: Range<UInt64> = 1..<25
 private let head = "local stream = require 'stream'\n"
 
 /// The loops that most scripts below run in: each queue length, with a source that makes records.
@@ -465,6 +465,21 @@ private let fused: [SeededCase] = [
             print(#states <= 3, total)
             """,
         output: ["true\t30"]),
+    SeededCase(
+        name: "emit belongs to its task",
+        script: library + """
+            for _, isolated in ipairs { true, false } do
+              local list = stream.from(stream.range(1, 3)):flat_map("first", function(v, emit) emit(v) end)
+                :flat_map("keeper", function(v, emit)
+                  local task = stream.go(function() emit(v) end)
+                  local _, reason = task:wait()
+                  emit(reason:match("by another task"))
+                  coroutine.wrap(function() emit(v) end)()
+                end, { isolated = isolated }):collect()
+              print(table.concat(list, " "))
+            end
+            """,
+        output: (1...2).map { _ in (1...3).map { "by another task \($0)" }.joined(separator: " ") }),
     SeededCase(
         name: "a chain that is cancelled, and one whose reader goes away",
         script: library + """

@@ -288,7 +288,7 @@ static int text_body(lua_State *L) {
         return 0;
     }
     size_t begin = q->m.out->used;
-    if (!r->filled && r->shape != NULL && !r->shape->repeats) {
+    if (!r->filled && r->shape != NULL && r->shape->count > 0 && !r->shape->repeats) {
         int status = merge_owned(&q->m, r, text);
         q->good = status == 2;
         if (status != 1) return 0;

@@ -42,6 +42,11 @@ public struct LuaStack {
     public var top: Int32 { lua_gettop(state) }
     public func setTop(_ index: Int32) { lua_settop(state, index) }
     public func pop(_ count: Int32 = 1) { lua_settop(state, -count - 1) }
+    /// Takes out the value at `index`; those above it move down.
+    public func remove(_ index: Int32) {
+        lua_rotate(state, index, -1)
+        pop()
+    }
     public func type(_ index: Int32) -> LuaType { LuaType(rawValue: lua_type(state, index)) ?? .none }
     public func isNil(_ index: Int32) -> Bool { lua_type(state, index) <= 0 }
     public func absolute(_ index: Int32) -> Int32 { lua_absindex(state, index) }

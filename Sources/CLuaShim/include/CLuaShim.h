@@ -214,11 +214,15 @@ void shim_interrupt_attach(void);
 
 enum shim_stage {
     SHIM_STAGE_MAP, SHIM_STAGE_FILTER, SHIM_STAGE_EACH, SHIM_STAGE_FLAT_MAP, SHIM_STAGE_SCAN, SHIM_STAGE_REDUCE,
-    SHIM_STAGE_SINK, SHIM_STAGE_COLLECT
+    SHIM_STAGE_SINK, SHIM_STAGE_COLLECT, SHIM_STAGE_KEY
 };
 enum { /* what a driver that yields with SHIM_OP_WAIT asks of the host */
     SHIM_WANT_NOTHING, SHIM_WANT_INPUT, SHIM_WANT_OUTPUT, SHIM_WANT_JUDGEMENT
 };
+typedef struct shim_link {  /* one of several stages that run in one worker, value by value: driver_chain.c */
+    int stage;
+    uint64_t received, filtered, failed;
+} shim_link;
 typedef struct shim_driver {
     /* input: the messages of the batch in hand that were not read yet */
     const uint8_t *cursor, *end;
@@ -235,7 +239,15 @@ typedef struct shim_driver {
     const msg_header *message; /* the value in hand, or NULL */
     struct shim_record *record; /* the transient record, or NULL: record.h */
     uint64_t received, emitted, filtered, failed;
+    uint64_t marks;         /* MSG_MARK read: passed on, and neither received nor emitted */
     shim_problem problem;
+    lua_State *owner;       /* the task that drives it now; only that one may emit, since only it is served */
+    uint32_t lane;          /* of the message in hand, from 0 on */
+    uint32_t lanes;         /* SHIM_STAGE_KEY: among how many workers its keys are dealt */
+    /* a chain of stages */
+    shim_link *links;       /* NULL: no chain */
+    int length;
+    int fault;              /* whose function failed */
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -247,6 +259,20 @@ bool shim_push_driver(lua_State *L, shim_driver *driver);
 void shim_push_traceback(lua_State *L, lua_State *co);
 /* Pushes `emit` of this driver for setup, flush and generate. */
 bool shim_push_emit(lua_State *L, shim_driver *driver);
+
+/* ---- Stages fused into one worker (driver_chain.c) ------------------------------------------------------ */
+
+/* Makes the chain's table of `driver->length` functions and initial states, which are the top values of the stack:
+ * function, state or nil for each stage, in order. Pops them. [-2n, +0/1, -] false: an error value pushed */
+bool shim_chain_set(lua_State *L, shim_driver *driver);
+/* Pushes the chain's task function; it takes no arguments. [-0, +1, -] false: error pushed */
+bool shim_push_chain(lua_State *L, shim_driver *driver);
+/* Pushes the `emit` of one stage: it takes a value through the stages behind it. [-0, +1, -] false: error pushed */
+bool shim_push_chain_emit(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the state that a scan or a reduce has come to. [-0, +1, -] */
+void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
+void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 
 const char *shim_lua_release(void); /* "Lua 5.4.4", from lua_ident */
 #endif

@@ -13,6 +13,8 @@
  *                                   field begins
  *   MSG_TABLE                       one table value, as below, without its MSG_VALUE_TABLE tag
  *   MSG_OBJECT                      a pointer to a retained shared host object
+ *   MSG_MARK                        no payload; no value: what the workers of an ordered stage put between the results
+ *                                   of one share of the input and the next. No script and no sink sees one.
  *
  * A nested value is a tag byte and, unaligned:
  *
@@ -33,10 +35,11 @@
 #define CMESSAGE_H
 #include <stddef.h>
 #include <stdint.h>
+#include "CMessageKey.h"
 
 enum {
     MSG_FALSE = 1, MSG_TRUE = 2, MSG_INTEGER = 3, MSG_FLOAT = 4, MSG_NULL = 5,
-    MSG_STRING = 6, MSG_TABLE = 7, MSG_JSON = 8, MSG_OBJECT = 9
+    MSG_STRING = 6, MSG_TABLE = 7, MSG_JSON = 8, MSG_OBJECT = 9, MSG_MARK = 10
 };
 enum {
     MSG_VALUE_FALSE = 1, MSG_VALUE_TRUE = 2, MSG_VALUE_INTEGER = 3, MSG_VALUE_FLOAT = 4, MSG_VALUE_NULL = 5,

@@ -216,23 +216,47 @@ static bool captures(lua_State *L, int function) {
     return false;
 }
 
-/* Pushes the functions that the upvalues of the one at `function` hold and that are not on the stack from `first` on.
+/* Keeps the value on top if it is a function of the script's that is not on the stack from `first` on; else pops it.
+ * [-1, +1/0, -] */
+static void keep_if_new(lua_State *L, int first) {
+    bool is_new = is_script_function(L) && lua_gettop(L) - first < MOST_FUNCTIONS;
+    for (int j = first; is_new && j < lua_gettop(L); j++)
+        is_new = lua_topointer(L, j) != lua_topointer(L, -1);
+    if (!is_new)
+        lua_pop(L, 1);
+}
+
+/* Pushes the functions that the upvalues of the one at `function` hold, and with `lists` those in lists there.
  * [-0, +n, -] */
-static void push_reached(lua_State *L, int function, int first) {
+static void push_reached(lua_State *L, int function, int first, bool lists) {
     for (int i = 1; i <= MOST_UPVALUES && lua_getupvalue(L, function, i) != NULL; i++) {
-        bool is_new = is_script_function(L) && lua_gettop(L) - first < MOST_FUNCTIONS;
-        for (int j = first; is_new && j < lua_gettop(L); j++)
-            is_new = lua_topointer(L, j) != lua_topointer(L, -1);
-        if (!is_new)
-            lua_pop(L, 1);
+        if (!lists || lua_type(L, -1) != LUA_TTABLE) {
+            keep_if_new(L, first);
+            continue;
+        }
+        int list = lua_gettop(L); /* removed when its functions are pushed */
+        lua_Unsigned count = lua_rawlen(L, list);
+        for (lua_Unsigned j = 1; j <= count && j <= MOST_FUNCTIONS; j++) {
+            lua_rawgeti(L, list, (lua_Integer)j);
+            keep_if_new(L, first);
+        }
+        lua_remove(L, list);
     }
+}
+
+/* A function that the embedded library makes around the script's: it assigns what is its own. [-0, +0, -] */
+static bool is_of_library(lua_State *L, int function) {
+    lua_Debug ar;
+    lua_pushvalue(L, function);
+    lua_getinfo(L, ">S", &ar); /* "S" allocates nothing */
+    return strncmp(ar.source, "=[stream", 8) == 0;
 }
 
 int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int count, int capacity) {
     shim_buffer dump = {0};
     reader r;
     int before = lua_gettop(L), first = before + 1;
-    if (!lua_checkstack(L, MOST_FUNCTIONS + 8))
+    if (!lua_checkstack(L, MOST_FUNCTIONS + 16))
         return count;
     lua_pushvalue(L, index);
     if (!is_script_function(L))
@@ -241,7 +265,10 @@ int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int c
     for (int function = first; function <= lua_gettop(L); function++) {
         if (!captures(L, function))
             continue;
-        push_reached(L, function, first);
+        bool of_library = is_of_library(L, function);
+        push_reached(L, function, first, of_library);
+        if (of_library)
+            continue;
         dump.used = 0;
         lua_pushvalue(L, function);
         bool is_dumped = lua_dump(L, write_dump, &dump, 0) == 0;

@@ -7,31 +7,26 @@ extension Run {
     /// after `teardown` nobody asks. A fold's first state is a value, not a part.
     private static let silent: Set = ["setup", "teardown", "initial"]
 
-    /// Warns of the captured variables that a stage's functions assign: those in the table that `code` refers to, and in
-    /// lists in it. What `setup` assigns too is the worker's own on purpose.
-    func warnOfAssignments(by code: Int32, in worker: Worker) {
+    /// Warns of the captured variables that functions assign: those in the tables that `codes` refer to, of stages that
+    /// share their workers. What a `setup` assigns too is the worker's own on purpose.
+    func warnOfAssignments(by codes: [Int32], in worker: Worker) {
         let stack = worker.vm.main
         let before = stack.top
         defer { stack.setTop(before) }
-        stack.push(reference: code)
-        let table = stack.top
-        guard stack.ensure(16) else { return }
-        var assigning: [Int32] = []
-        for name in parts(stack, table) {
-            switch stack.getField(table, name) {
-            case .table:
-                let list = stack.top
-                let count = min(stack.count(list), 256)
-                guard stack.ensure(Int32(count) + 16) else { return }
-                for index in 0..<count {
-                    stack.getIndex(list, index + 1)
-                    assigning.append(stack.top)
-                }
-            default: assigning.append(stack.top)
+        var assigning: [Int32] = [], owners: [Int32] = []
+        for code in codes {
+            guard stack.ensure(16) else { return }
+            stack.push(reference: code)
+            let table = stack.top
+            for name in parts(stack, table) {
+                guard stack.ensure(16) else { return }
+                stack.getField(table, name)
+                assigning.append(stack.top)
             }
+            stack.getField(table, "setup")
+            owners.append(stack.top)
         }
-        stack.getField(table, "setup")
-        for found in stack.assignments(by: assigning, except: [stack.top]) {
+        for found in stack.assignments(by: assigning, except: owners) {
             logOnce(
                 "warning: \(found.file): line \(found.line): '\(found.name)' changes only in this stage's copy; "
                     + "use reduce, a metric or :to(function)")

@@ -79,7 +79,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
         switch encode(links, StageWorker.roots, worker) {
         case .success(let image):
             self.image = image
-            run.warnOfAssignments(by: stage.code, in: worker)
+            run.warnOfAssignments(by: links.map(\.code), in: worker)
             return nil
         case .failure(let problem):
             let culprit = links.first {

@@ -93,6 +93,35 @@ import Testing
         #expect(found(program) == ["3 other"])
     }
 
+    /// As a stage of the library is that calls one of several functions: `library(list)` returns such a function.
+    @Test func functionsInTheLibrarysLists_areFollowed() {
+        let state = TestState()
+        let library = Array(
+            """
+            local calls = 0
+            return function(list)
+              return function(v) calls = calls + 1 for i = 1, #list do if list[i](v) then return i end end end
+            end
+            """.utf8)
+        #expect(library.withUnsafeBytes { state.vm.load($0, name: "=[stream]") } == nil)
+        let stack = state.vm.main
+        #expect(stack.call(arguments: 0, results: 1) == nil)
+        state.vm.pushGlobals()
+        stack.pushCopy(-2)
+        stack.setField(-2, "library")
+        stack.setTop(0)
+        let program = """
+            local n, m = 0, 0
+            local function bump() m = m + 1 end
+            RESULT = library { print, function() n = n + 1 end, function() bump() end, 7, bump }
+            """
+        #expect(state.run(program) == .returned)
+        state.vm.pushGlobals()
+        stack.getField(-1, "RESULT")
+        let found = stack.assignments(by: [stack.top], except: [])
+        #expect(found.map { "\($0.line) \($0.name)" }.sorted() == ["2 m", "3 n"])
+    }
+
     @Test func veryManyVariables_areCutOff() {
         let names = (1...150).map { "v\($0)" }.joined(separator: ", ")
         let found = found("local \(names)\nreturn function() \(names) = 1 end")

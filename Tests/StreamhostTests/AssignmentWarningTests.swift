@@ -55,6 +55,21 @@ import Testing
                 + warning(3, "count", file: "helpers.lua"))
     }
 
+    /// A key's function, and stages that share a worker: what one of them sets up is the worker's own.
+    @Test func partsOfAGroup_areLookedAtTogether() throws {
+        let script = """
+            local stream = require "stream"
+            local calls, cache, last = 0, nil, nil
+            stream.from(stream.range(1, 100))
+              :map("spread", function(v) return v end,
+                { workers = 2, key = function(v) calls = calls + 1 return v % 7 end })
+              :map("first", { setup = function() cache = {} end, process = function(v) return v end })
+              :map("second", function(v) cache = cache or {} last = v return v end, { isolated = false })
+              :to(stream.null_sink())
+            """
+        #expect(try errors(script) == warning(5, "calls") + warning(7, "last"))
+    }
+
     @Test func whatIsTheStagesOwn_isNotNamed() throws {
         let script = """
             local stream = require "stream"

@@ -137,7 +137,7 @@ import Testing
         #expect(run.outcome.status == 1)
     }
 
-    @Test(.disabled("key and ordered")) func balances() throws {
+    @Test func balances() throws {
         var random = SeededGenerator(seed: 7)
         var lines: [String] = [], expected: [String] = [], balances: [Int: Int] = [:]
         for _ in 1...5000 {

@@ -152,8 +152,8 @@ typedef struct shim_assignment {
     char name[64], file[LUA_IDSIZE];
 } shim_assignment;
 /* Appends to `found`, which holds `count` of at most `capacity`, the captured variables that are not there yet and that
- * the function at `index` assigns: itself, in functions nested in it, or in functions that its captured variables hold.
- * Returns the new count. Not a function of Lua's: none. [-0, +0, -] */
+ * the function at `index` assigns: itself, in functions nested in it, or in functions that its captured variables hold
+ * (of a function of the embedded library: also those in lists that they hold). Returns the new count. Not a function of Lua's: none. [-0, +0, -] */
 int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int count, int capacity);
 
 /* ---- Calls from the host -------------------------------------------------------------------------------- */

@@ -77,7 +77,7 @@ static int fail_kind(lua_State *L, shim_problem *p, const frame *f, int index) {
 /* ---- Encoding ---- */
 
 static inline bool put_tag(shim_buffer *out, uint8_t tag, const void *bytes, size_t n) {
-    if (!shim_buffer_reserve(out, 1 + n))
+    if (out->capacity - out->used < 1 + n && !shim_buffer_reserve(out, 1 + n))
         return false;
     out->bytes[out->used] = tag;
     memcpy(out->bytes + out->used + 1, bytes, n);
@@ -87,7 +87,7 @@ static inline bool put_tag(shim_buffer *out, uint8_t tag, const void *bytes, siz
 
 static int put_table(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *parent, bool *objects);
 
-static int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *f, bool *objects) {
+static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *f, bool *objects) {
     bool ok;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
@@ -108,7 +108,12 @@ static int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p,
         if (n > MSG_MAX_SIZE)
             return fail(L, p, f, "a string larger than 1 GB");
         uint32_t length = (uint32_t)n;
-        ok = put_tag(out, MSG_VALUE_STRING, &length, sizeof length) && shim_buffer_append(out, s, n);
+        ok = out->capacity - out->used >= 5 + n || shim_buffer_reserve(out, 5 + n);
+        if (ok) {
+            put_tag(out, MSG_VALUE_STRING, &length, sizeof length);
+            memcpy(out->bytes + out->used, s, n);
+            out->used += n;
+        }
         break;
     }
     case LUA_TTABLE:
@@ -177,22 +182,22 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
             return -1;
         lua_pop(L, 1);
     }
+    int key = lua_gettop(L) + 1;
+    f.key = key;
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        int key = lua_gettop(L) - 1;
         if (r != NULL && shim_is_record_key(L, key)) {
             lua_pop(L, 1);
             continue;
         }
-        if (lua_isinteger(L, key)) {
+        int type = lua_type(L, key);
+        if (type == LUA_TNUMBER && lua_isinteger(L, key)) {
             lua_Integer i = lua_tointeger(L, key);
             if (i >= 1 && (lua_Unsigned)i <= array) {
                 lua_pop(L, 1);
                 continue;
             }
         }
-        f.key = key;
-        int type = lua_type(L, key);
         if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN) {
             char what[160];
             snprintf(what, sizeof what, "a key that is %s stays in the worker that made it", shim_kind_phrase(L, key));

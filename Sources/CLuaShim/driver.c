@@ -33,8 +33,12 @@ static int ask(lua_State *L, shim_driver *d, int want, int step) {
 /* Appends the message in hand as it came. [-0, +0, -] */
 static int forward(lua_State *L, shim_driver *d) {
     const msg_header *message = d->message;
-    if (!shim_buffer_append(&d->out, message, message->size))
+    if (message->size == 16 && d->out.capacity - d->out.used >= 16) {
+        memcpy(d->out.bytes + d->out.used, message, 16);
+        d->out.used += 16;
+    } else if (!shim_buffer_append(&d->out, message, message->size)) {
         return -1;
+    }
     if (message->flags & MSG_HAS_OBJECTS) {
         shim_message_retain(message, vm_of(L)->host->retain);
         d->objects = true;
@@ -84,7 +88,9 @@ static int call(lua_State *L, shim_driver *d) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
     }
-    if (d->record != NULL && shim_is_record(d->message)) {
+    if (d->message->kind == MSG_INTEGER) {
+        lua_pushinteger(L, *(const int64_t *)(d->message + 1));
+    } else if (d->record != NULL && shim_is_record(d->message)) {
         shim_renew_transient(L, RECORD, d->record, d->message);
         lua_pushvalue(L, RECORD);
     } else {

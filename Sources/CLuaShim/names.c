@@ -6,11 +6,6 @@
 
 const char shim_key_names = 0;
 
-enum { CACHED = 256 };
-struct shim_symbols { struct { const char *text; uint32_t symbol; } cache[CACHED]; };
-
-static inline unsigned cache_slot(const char *text) { return (unsigned)((uintptr_t)text >> 4 ^ (uintptr_t)text >> 12) % CACHED; }
-
 /* Keeps the string at `index` as the name of `symbol`, so that its address can be trusted. [-0, +0, m] */
 static void keep(lua_State *L, int index, uint32_t symbol) {
     shim_vm *vm = vm_of(L);
@@ -21,21 +16,13 @@ static void keep(lua_State *L, int index, uint32_t symbol) {
     lua_pushvalue(L, index);
     lua_rawseti(L, -2, (lua_Integer)symbol + 1);
     lua_pop(L, 1);
-    vm->symbols->cache[cache_slot(text)].text = text;
-    vm->symbols->cache[cache_slot(text)].symbol = symbol;
+    *shim_cached_symbol(vm, text) = (shim_symbol_entry){text, symbol};
 }
 
-uint32_t shim_symbol_of(lua_State *L, int index, bool make) {
-    shim_vm *vm = vm_of(L);
-    size_t length;
-    const char *text = lua_tolstring(L, index, &length);
-    if (vm->symbols != NULL) {
-        unsigned slot = cache_slot(text);
-        if (vm->symbols->cache[slot].text == text) return vm->symbols->cache[slot].symbol;
-    }
+uint32_t shim_find_symbol(lua_State *L, int index, const char *text, size_t length, bool make) {
     uint32_t symbol = make ? msg_symbol(text, length) : msg_symbol_find(text, length);
     /* Of MSG_SYMBOL_LENGTH at most: one of Lua's short strings. */
-    if (symbol != MSG_NO_SYMBOL && vm->may_raise) keep(L, index, symbol);
+    if (symbol != MSG_NO_SYMBOL && vm_of(L)->may_raise) keep(L, index, symbol);
     return symbol;
 }
 

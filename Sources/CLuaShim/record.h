@@ -66,9 +66,30 @@ static inline bool shim_is_record_key(lua_State *L, int index) {
 
 /* ---- Names (names.c) ---- */
 
+typedef struct shim_symbol_entry { const char *text; uint32_t symbol; } shim_symbol_entry;
+enum { SHIM_CACHED_SYMBOLS = 256 };
+struct shim_symbols { shim_symbol_entry entries[SHIM_CACHED_SYMBOLS]; };
+
+static inline shim_symbol_entry *shim_cached_symbol(shim_vm *vm, const char *text) {
+    uintptr_t address = (uintptr_t)text;
+    return &vm->symbols->entries[(address >> 4 ^ address >> 12) % SHIM_CACHED_SYMBOLS];
+}
+
+/* shim_symbol_of, of a string that is not in the cache. */
+uint32_t shim_find_symbol(lua_State *L, int index, const char *text, size_t length, bool make);
+
 /* The symbol of the string at `index`; MSG_NO_SYMBOL: it has none. `make`: unless there are too many, it gets one.
  * [-0, +0, m], but - where vm->may_raise is false. */
-uint32_t shim_symbol_of(lua_State *L, int index, bool make);
+static inline uint32_t shim_symbol_of(lua_State *L, int index, bool make) {
+    shim_vm *vm = vm_of(L);
+    size_t length;
+    const char *text = lua_tolstring(L, index, &length);
+    if (vm->symbols != NULL) {
+        const shim_symbol_entry *entry = shim_cached_symbol(vm, text);
+        if (entry->text == text) return entry->symbol;
+    }
+    return shim_find_symbol(L, index, text, length, make);
+}
 /* Pushes a symbol's name; `names` is the index of the table at shim_key_names. [-0, +1, m] */
 void shim_push_name(lua_State *L, int names, uint32_t symbol);
 

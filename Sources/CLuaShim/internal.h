@@ -51,6 +51,8 @@ struct shim_vm {
     bool may_raise;               /* no Swift frame is on the stack: names may be kept */
     struct shim_symbols *symbols; /* names.c */
     uint64_t decoded_fields;
+    uint64_t random_seed;         /* for math.random */
+    int pause;                    /* the collector's, as it was set last; 0: never */
     shim_allocator allocator;
 };
 
@@ -87,7 +89,12 @@ extern _Thread_local shim_vm *shim_current; /* the vm that this thread resumes n
 /* ---- sandbox.c, coroutine.c ---- */
 
 /* Opens the allowed libraries into the globals. Called under protection at creation. [-0, +0, e] */
-void shim_open_sandbox(lua_State *L, uint64_t seed);
+void shim_open_sandbox(lua_State *L);
+/* The same from the second state on, of what the first one had: sandbox_copy.c. False: the first way is needed.
+ * [-0, +0, m] */
+bool shim_copy_sandbox(lua_State *L);
+/* The registry's tables, which both begin with. [-0, +0, m] */
+void shim_open_registry(lua_State *L);
 void shim_open_coroutine(lua_State *L);  /* leaves the library's table on the stack [-0, +1, m] */
 
 /* Registry slots, by address: lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_...) */

@@ -6,12 +6,10 @@
 #include <string.h>
 
 
-struct creation { uint64_t seed; };
-
-/* [-1, +0, e] */
+/* [-0, +0, e] */
 static int open_state(lua_State *L) {
-    struct creation *creation = lua_touserdata(L, 1);
-    shim_open_sandbox(L, creation->seed);
+    if (shim_copy_sandbox(L)) return 0;
+    shim_open_sandbox(L);
     shim_libraries_record(L);
     shim_pristine_record(L);
     return 0;
@@ -37,10 +35,10 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
         goto no_memory;
     *(shim_vm **)lua_getextraspace(vm->L) = vm;
     lua_atpanic(vm->L, panic);
-    struct creation creation = {seed};
+    vm->random_seed = seed;
+    lua_gc(vm->L, LUA_GCSTOP); /* until something runs: what is made now stays */
     lua_pushcfunction(vm->L, open_state);
-    lua_pushlightuserdata(vm->L, &creation);
-    if (lua_pcall(vm->L, 1, 0, 0) == LUA_OK)
+    if (lua_pcall(vm->L, 0, 0, 0) == LUA_OK)
         return vm;
 no_memory:
     shim_allocator_destroy(&vm->allocator);
@@ -144,8 +142,26 @@ lua_State *shim_task_new(shim_vm *vm, int *reference) {
 
 void shim_task_free(shim_vm *vm, int reference) { shim_unref(vm->L, reference); }
 
+/* The collector's pause, in percent of what a collection leaves. With Lua's 200 a state of 20 KB, as most workers are,
+ * would go through all of its libraries for each 20 KB of garbage; where much is in use the pause is Lua's again.
+ * [-0, +0, -] */
+static void set_pause(shim_vm *vm) {
+    enum { SMALL = 512 << 10, MIDDLE = 4 << 20, FIRST_KB = 64 };
+    if (vm->pause == 0) { /* the first collection comes when so much has been added to the fresh state */
+        lua_gc(vm->L, LUA_GCRESTART);
+        lua_gc(vm->L, LUA_GCSTEP, -FIRST_KB);
+    }
+    size_t used = vm->allocator.used, limit = vm->allocator.limit;
+    int pause = used < SMALL ? 1000 : used < MIDDLE ? 400 : 200;
+    if (limit != 0 && used > limit / 16) pause = 200;
+    if (pause == vm->pause) return;
+    vm->pause = pause;
+    lua_gc(vm->L, LUA_GCSETPAUSE, pause);
+}
+
 int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *results) {
     shim_vm *outer = shim_current; /* a host function may run another state (never the same one) */
+    set_pause(vm);
     vm->op = SHIM_OP_NONE;
     vm->base = co;
     vm->chain_yieldable = true;

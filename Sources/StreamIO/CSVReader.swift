@@ -25,7 +25,7 @@ public struct CSVReader: ~Copyable {
     private var parser: CSVParser
     private let hasColumns: Bool
     private var pieces = ByteWriter()  // what stands in front of each value: `{"a":"`, then `","b":"` and so on
-    private var pieceEnds: [Int] = []
+    private var pieceEnds: UnsafeMutableBufferPointer<Int> = .allocate(capacity: 0)
     private var isText = true  // the header is valid UTF-8
     private var out = ByteWriter()
 
@@ -35,6 +35,8 @@ public struct CSVReader: ~Copyable {
         hasColumns = !columns.isEmpty
         if hasColumns { setHeader(columns.map { Array($0.utf8) }) }
     }
+
+    deinit { pieceEnds.deallocate() }
 
     /// Reads on in the same file at another place: at the begin of a line.
     public mutating func restart(limit: Int = LineSplitter.defaultLimit) {
@@ -102,6 +104,8 @@ public struct CSVReader: ~Copyable {
     private mutating func setHeader(_ names: [[UInt8]]) {
         header = names
         parser.keptFields = names.count
+        pieceEnds.deallocate()
+        pieceEnds = .allocate(capacity: names.count)
         for (i, name) in names.enumerated() {
             pieces.append(i == 0 ? "{\"" : "\",\"")
             let isValid = name.withUnsafeBytes { bytes in
@@ -109,7 +113,7 @@ public struct CSVReader: ~Copyable {
             }
             if isValid != true { isText = false }
             pieces.append("\":\"")
-            pieceEnds.append(pieces.count)
+            pieceEnds.initializeElement(at: i, to: pieces.count)
         }
     }
 
@@ -119,6 +123,33 @@ public struct CSVReader: ~Copyable {
     private mutating func makeJSON() -> Bool {
         out.removeAll(keepingCapacity: out.count <= 1 << 20)
         guard let names = pieces.bytes.baseAddress else { return false }
+        let text = parser.text
+        guard text.count <= 64 << 10, let textStart = text.baseAddress else { return makeLargeJSON(names) }
+        // An escaped byte has six, and whole words are written.
+        return out.write(room: pieces.count + 6 * text.count + 24) { start in
+            let textEnd = textStart + text.count
+            var p = start
+            var begin = 0
+            for i in 0..<pieceEnds.count {
+                let length = pieceEnds[i] - begin
+                p.copyMemory(from: names + begin, byteCount: length)
+                p += length
+                begin += length
+                let (bytes, isDoubled) = parser.field(i)
+                guard let field = bytes.baseAddress else { continue }
+                guard
+                    JSONText.writeEscaped(
+                        field, field + bytes.count, readable: textEnd, isDoubled: isDoubled, to: &p)
+                else { return -1 }
+            }
+            p.storeBytes(of: UInt8(ascii: "\""), as: UInt8.self)
+            p.storeBytes(of: UInt8(ascii: "}"), toByteOffset: 1, as: UInt8.self)
+            return p + 2 - start
+        }
+    }
+
+    /// The same for a record for which the room is not set aside at once.
+    private mutating func makeLargeJSON(_ names: UnsafeRawPointer) -> Bool {
         var begin = 0
         for i in 0..<pieceEnds.count {
             let end = pieceEnds[i]
@@ -130,7 +161,8 @@ public struct CSVReader: ~Copyable {
                 return false
             }
         }
-        out.append("\"}")
+        out.append(UInt8(ascii: "\""))
+        out.append(UInt8(ascii: "}"))
         return out.count < Int(MSG_MAX_SIZE) - 64
     }
 

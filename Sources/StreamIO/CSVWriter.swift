@@ -12,7 +12,7 @@ import StreamCore
 /// - Complexity: O(bytes) a record, no allocation.
 struct CSVWriter: ~Copyable {
     private var names = ByteWriter(capacity: 256)
-    private var nameEnds: [Int] = []
+    private var nameEnds: UnsafeMutableBufferPointer<Int> = .allocate(capacity: 0)
     /// Hash table of the names: numbers of columns, or -1.
     private var places: [Int32] = []
     private var slots: UnsafeMutablePointer<RecordFields.Value>
@@ -23,14 +23,18 @@ struct CSVWriter: ~Copyable {
 
     init() { slots = .allocate(capacity: 1) }
 
-    deinit { slots.deallocate() }
+    deinit {
+        slots.deallocate()
+        nameEnds.deallocate()
+    }
 
-    var hasColumns: Bool { !nameEnds.isEmpty }
+    var hasColumns: Bool { nameEnds.count > 0 }
 
     /// - Parameter isWritten: the header stands in the file already.
     mutating func setColumns(_ columns: [[UInt8]], isWritten: Bool) {
         isHeaderDue = !isWritten
-        nameEnds = []
+        nameEnds.deallocate()
+        nameEnds = .allocate(capacity: columns.count)
         names.removeAll()
         slots.deallocate()
         slots = .allocate(capacity: max(1, columns.count))
@@ -41,7 +45,7 @@ struct CSVWriter: ~Copyable {
         for (i, column) in columns.enumerated() {
             column.withUnsafeBytes { bytes in
                 names.append(bytes)
-                nameEnds.append(names.count)
+                nameEnds.initializeElement(at: i, to: names.count)
                 var place = Self.hash(bytes) & (room - 1)
                 while places[place] >= 0 { place = (place + 1) & (room - 1) }
                 places[place] = Int32(i)

@@ -37,6 +37,84 @@ enum JSONText {
         return true
     }
 
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+
+    /// As `appendEscaped`, but for short fields, most of which have nothing to be escaped: eight bytes are looked at and
+    /// written at a time. Writes at `out`, which it moves, and up to eight bytes behind what it wrote.
+    /// - Parameter readable: up to there bytes may be read, though they are not the string's.
+    @inline(__always)
+    static func writeEscaped(
+        _ start: UnsafeRawPointer, _ end: UnsafeRawPointer, readable: UnsafeRawPointer, isDoubled: Bool,
+        to out: inout UnsafeMutableRawPointer
+    ) -> Bool {
+        var p = start
+        while p < end {
+            if readable - p >= 8 {
+                let v = UInt64(littleEndian: p.loadUnaligned(as: UInt64.self))
+                out.storeBytes(of: v.littleEndian, as: UInt64.self)
+                // A high bit at the first byte that is a control character, '"', '\' or not ASCII.
+                let quotes = (v ^ (ones &* 0x22)) &- ones, backslashes = (v ^ (ones &* 0x5C)) &- ones
+                var found = (v | (v &- ones &* 0x20) | quotes | backslashes) & (ones &* 0x80)
+                let length = min(end - p, 8)
+                found &= ~0 >> UInt64(64 - 8 * length)
+                guard found != 0 else {
+                    p += length
+                    out += length
+                    continue
+                }
+                let plain = found.trailingZeroBitCount >> 3
+                p += plain
+                out += plain
+            } else {
+                let c = p.load(as: UInt8.self)
+                if c >= 0x20, c < 0x80, c != quote, c != backslash {
+                    out.storeBytes(of: c, as: UInt8.self)
+                    p += 1
+                    out += 1
+                    continue
+                }
+            }
+            guard writeSpecial(&p, end, isDoubled, &out) else { return false }
+        }
+        return true
+    }
+
+    /// The byte at `p`, which stands for itself in no JSON string, or the sequence of UTF-8.
+    @inline(never)
+    private static func writeSpecial(
+        _ p: inout UnsafeRawPointer, _ end: UnsafeRawPointer, _ isDoubled: Bool, _ out: inout UnsafeMutableRawPointer
+    ) -> Bool {
+        let c = p.load(as: UInt8.self)
+        guard c < 0x80 else {
+            let length = UTF8Text.sequenceLength(p, end)
+            guard length > 0 else { return false }
+            out.copyMemory(from: p, byteCount: length)
+            p += length
+            out += length
+            return true
+        }
+        p += c == quote && isDoubled ? 2 : 1
+        out.storeBytes(of: backslash, as: UInt8.self)
+        let letter: UInt8 =
+            switch c {
+            case quote, backslash: c
+            case UInt8(ascii: "\n"): UInt8(ascii: "n")
+            case UInt8(ascii: "\t"): UInt8(ascii: "t")
+            case UInt8(ascii: "\r"): UInt8(ascii: "r")
+            case 0x08: UInt8(ascii: "b")
+            case 0x0C: UInt8(ascii: "f")
+            default: UInt8(ascii: "u")
+            }
+        out.storeBytes(of: letter, toByteOffset: 1, as: UInt8.self)
+        out += 2
+        guard letter == UInt8(ascii: "u") else { return true }
+        for digit in [0, 0, c >> 4, c & 15] {
+            out.storeBytes(of: digit < 10 ? digit + 0x30 : digit + 0x57, as: UInt8.self)
+            out += 1
+        }
+        return true
+    }
+
     /// The closing quote of the string whose inside begins at `start`, and whether there are escapes in it.
     @inline(__always)
     static func stringEnd(_ start: UnsafeRawPointer, _ end: UnsafeRawPointer) -> (

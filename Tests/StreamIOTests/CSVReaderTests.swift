@@ -86,6 +86,25 @@ struct CSVReaderTests {
         #expect(Array(found.prefix(items.count)) == items)
     }
 
+    @Test("escapes at every place of a field, in short records and long ones")
+    func escapes() {
+        let pieces: [(csv: String, json: String)] = [
+            ("\"\"", #"\""#), ("\\", #"\\"#), ("\n", #"\n"#), ("\u{1F}", #"\u001f"#), ("é", "é"), ("\u{1F600}", "😀"),
+            ("\u{7F}", "\u{7F}"),
+        ]
+        for fill in [0, 100_000] {
+            for before in 0..<18 {
+                for (csv, json) in pieces {
+                    let head = String(repeating: "x", count: before), tail = String(repeating: "y", count: fill)
+                    #expect(
+                        read(Array("a,b\n\"\(head)\(csv)\(csv)z\(tail)\",\"\(csv)\"".utf8))
+                            == ["{\"a\":\"\(head)\(json)\(json)z\(tail)\",\"b\":\"\(json)\"}"])
+                }
+                if fill > 0, before > 2 { break }
+            }
+        }
+    }
+
     @Test("columns stand in place of a header, and every line is data")
     func columns() {
         #expect(

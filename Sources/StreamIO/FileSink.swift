@@ -85,11 +85,15 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
             throw ConnectorError("cannot append to '\(path)': its header cannot be read: \(systemError(errno))")
         }
         defer { Glibc.close(reading) }
+        if format == .csv { try takeHeader(path, reading) }
         var last: UInt8 = 0
         if pread(reading, &last, 1, status.st_size - 1) == 1, last != UInt8(ascii: "\n") {
             gathered.append(UInt8(ascii: "\n"))
         }
-        guard format == .csv else { return }
+    }
+
+    /// The columns are those of the CSV file that is appended to.
+    private func takeHeader(_ path: String, _ reading: Int32) throws(ConnectorError) {
         var records = CSVReader()
         if let problem = FileHeader.read(reading, &records) {
             throw ConnectorError("cannot append to '\(path)': line \(problem.line): \(problem.problem)")
@@ -101,6 +105,14 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
             throw ConnectorError("cannot append to '\(path)': its header is \(found), and the columns are \(given)")
         }
         csv.setColumns(records.header, isWritten: true)
+    }
+
+    /// Takes back the part of a value at which the disk was full. Not where others may append meanwhile.
+    private func removePart(_ written: Int) {
+        guard owned >= 0, !isAppending, format != .bytes else { return }
+        let whole = ends.last { $0 <= written } ?? 0
+        let end = lseek(owned, 0, SEEK_CUR)
+        if end >= written { _ = ftruncate(owned, end - (written - whole)) }
     }
 
     private static func isPipe(_ path: String) -> Bool {
@@ -149,6 +161,7 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
         } catch {
             hasFailed = true  // told once: `close` does not try again
             lost += ends.count { $0 > written }
+            removePart(written)
             throw error
         }
     }

@@ -76,36 +76,36 @@ struct RecordFields {
             cursor = JSONText.skipSpace(cursor + 1, end)
         }
         guard cursor < end, cursor.load(as: UInt8.self) == UInt8(ascii: "\"") else { return false }
-        key = takeString()
+        key = Self.value(inJSON: cursor, end, after: &cursor)
         cursor = JSONText.skipSpace(cursor, end)  // at the colon
         cursor = JSONText.skipSpace(cursor + 1, end)
-        let start = cursor
-        let first = start.load(as: UInt8.self)
-        switch first {
-        case UInt8(ascii: "\""): value = takeString()
-        case UInt8(ascii: "{"), UInt8(ascii: "["):
-            cursor = JSONText.containerEnd(start, end)
-            value = Value(kind: .nested, start: start, length: cursor - start)
-        default:
-            cursor = JSONText.wordEnd(start, end)
-            let kind: Value.Kind =
-                switch first {
-                case UInt8(ascii: "t"): .yes
-                case UInt8(ascii: "f"): .no
-                case UInt8(ascii: "n"): .null
-                default: .number
-                }
-            value = Value(kind: kind, start: start, length: cursor - start)
-        }
+        value = Self.value(inJSON: cursor, end, after: &cursor)
         return true
     }
 
+    /// The JSON value that begins at `start`; `cursor` becomes what follows it.
     @inline(__always)
-    private mutating func takeString() -> Value {
-        let start = cursor + 1
-        let found = JSONText.stringEnd(start, end)
-        cursor = found.end + 1
-        return Value(kind: found.isEscaped ? .escaped : .string, start: start, length: found.end - start)
+    private static func value(
+        inJSON start: UnsafeRawPointer, _ end: UnsafeRawPointer, after cursor: inout UnsafeRawPointer
+    ) -> Value {
+        let first = start.load(as: UInt8.self)
+        let kind: Value.Kind
+        switch first {
+        case UInt8(ascii: "\""):
+            let found = JSONText.stringEnd(start + 1, end)
+            cursor = found.end + 1
+            return Value(
+                kind: found.isEscaped ? .escaped : .string, start: start + 1, length: found.end - (start + 1))
+        case UInt8(ascii: "{"), UInt8(ascii: "["):
+            cursor = JSONText.containerEnd(start, end)
+            return Value(kind: .nested, start: start, length: cursor - start)
+        case UInt8(ascii: "t"): kind = .yes
+        case UInt8(ascii: "f"): kind = .no
+        case UInt8(ascii: "n"): kind = .null
+        default: kind = .number
+        }
+        cursor = JSONText.wordEnd(start, end)
+        return Value(kind: kind, start: start, length: cursor - start)
     }
 
     /// The nested value at the cursor of a table message, which moves behind it.

@@ -141,6 +141,7 @@ struct CSVWriterTests {
     @Test("a header that differs or cannot be read is an error, and the file stays as it was")
     func appendToOther() {
         for (content, problem) in [
+            ("a,c", "its header is a, c, and the columns are a, b"),
             ("a,c\n", "its header is a, c, and the columns are a, b"),
             ("b,a\n", "its header is b, a, and the columns are a, b"),
             ("x\na,a\n", "its header is x, and the columns are a, b"),

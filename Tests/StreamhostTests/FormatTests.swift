@@ -154,7 +154,7 @@ private func fails(_ outcome: Outcome, _ text: String, _ location: SourceLocatio
 
     // MARK: Output that cannot be written
 
-    static let numbers = "local stream = require 'stream' stream.from(stream.range(1, 100000)):to(%)"
+    static let numbers = "local stream = require 'stream' stream.from(stream.range(1000, 100000)):to(%)"
 
     @Test func fullDisk_isToldOnce() throws {
         for (sink, redirection, name) in [
@@ -176,7 +176,11 @@ private func fails(_ outcome: Outcome, _ text: String, _ location: SourceLocatio
                 "(ulimit -f 1; \"$STREAMHOST\" run script.lua \(redirection)); status=$?; cat out; exit $status",
                 script: Self.numbers.replacingOccurrences(of: "%", with: sink))
             fails(outcome, "cannot write \(name): file too large")
-            #expect(outcome.output == String((1...1000).map { "\($0)\n" }.joined().prefix(1024)))
+            // Of a file of its own the sink takes back the line that did not fit.
+            let fitting = String((1000...1999).map { "\($0)\n" }.joined().prefix(1024))
+            let whole = fitting[...(fitting.lastIndex(of: "\n") ?? fitting.startIndex)]
+            #expect(outcome.output == (redirection.isEmpty ? String(whole) : fitting))
+            #expect(fitting != whole)
         }
     }
 

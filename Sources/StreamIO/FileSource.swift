@@ -173,7 +173,8 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         let line: UnsafeRawBufferPointer
         switch item {
         case .tooLong(let start):
-            try reject("\(name): \(LineSplitter.problem(line: number, limit: limit))", start, isCut: true, outlet)
+            let problem = LineSplitter.problem(line: number, limit: limit, isRelative: isRelative)
+            try reject("\(name): \(problem)", start, isCut: true, outlet)
             return !outlet.isClosed
         case .line(let whole): line = whole
         }

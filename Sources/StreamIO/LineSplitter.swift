@@ -44,9 +44,9 @@ public struct LineSplitter: ~Copyable {
 
     deinit { free(held) }
 
-    /// The words for a line that is too long: "line 3 is longer than 64 MB".
-    public static func problem(line: Int, limit: Int) -> String {
-        "line \(line) is longer than \(size(limit))"
+    /// The words for a line that is too long: "line 3 is longer than 64 MB"; or "line +3", counted from within a file.
+    public static func problem(line: Int, limit: Int, isRelative: Bool = false) -> String {
+        "line \(isRelative ? "+" : "")\(line) is longer than \(size(limit))"
     }
 
     static func size(_ limit: Int) -> String {

@@ -155,4 +155,53 @@ struct CSVWriterTests {
             #expect(file.content == content)
         }
     }
+
+    @Test("what is written reads back the same: random fields, as JSON texts and as tables")
+    func roundTrip() throws {
+        var state: UInt64 = 42
+        func random(_ n: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % n
+        }
+        // As CSV's value, and as it is spelled inside a JSON string.
+        let letters = [
+            ("a", "a"), (",", ","), ("\"", "\\\""), ("\n", "\\n"), ("\r", "\\r"), ("\\", "\\\\"), ("é", "\\u00e9"),
+            (" ", " "),
+            ("\u{1F600}", "\u{1F600}"), ("\0", "\\u0000"), ("{", "{"), ("]", "]"), ("bcdefghij", "bcdefghij"),
+        ]
+        let file = TemporaryPath()
+        defer { file.remove() }
+        let columns = ["one", "t,w\"o", "three"]
+        let sink = FileSink(path: file.path, format: .csv, columns: columns)
+        try sink.open()
+        var expected = [columns]
+        for i in 0..<500 {
+            let fields = columns.map { _ in (0..<random(9)).map { _ in letters[random(letters.count)] } }
+            expected.append(fields.map { $0.map(\.0).joined() })
+            let order = [[0, 1, 2], [2, 0, 1], [1, 2, 0]][random(3)]
+            if i % 2 == 0 {
+                let members = order.map { column in
+                    let name = ["one", "t,w\\\"o", "\\u0074hree"][column]
+                    return "\"\(name)\" : \"\(fields[column].map(\.1).joined())\""
+                }
+                try withMessage("{\(members.joined(separator: " , "))}", kind: MSG_JSON) { try sink.write($0) }
+            } else {
+                let pairs = order.map { (string(columns[$0]), string(fields[$0].map(\.0).joined())) }
+                try withTable(pairs) { try sink.write($0) }
+            }
+        }
+        try sink.close()
+        var parser = CSVParser()
+        var found: [[String]] = []
+        Array(file.content.utf8).withUnsafeBytes { bytes in
+            parser.begin(bytes)
+            while let item = parser.next() {
+                #expect(item == .record)
+                var fields: [String] = []
+                for i in 0..<parser.fieldCount { fields.append(String(decoding: parser.value(i), as: UTF8.self)) }
+                found.append(fields)
+            }
+        }
+        #expect(found == expected)
+    }
 }

@@ -231,8 +231,10 @@ function stream.from(source, options)
 end
 
 local stage_options = {
-  workers = true, queue = true, on_error = true, memory = true, capacity = true, isolated = true,
+  workers = true, ordered = true, key = true, queue = true, on_error = true, memory = true, isolated = true,
 }
+-- Stages of functions, which work value by value.
+local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
 local parts = { process = true, setup = true, flush = true, teardown = true }
 
 -- The functions of a stage: one function, or a table of them.
@@ -257,10 +259,52 @@ local function functions(method, name, fn, whole_stage)
   return { process = fn.process, setup = fn.setup, flush = fn.flush, teardown = fn.teardown }
 end
 
+local function boolean(what, value)
+  if value ~= nil and type(value) ~= "boolean" then
+    misuse(("%s expected true or false, got %s"):format(what, host.kind(value)))
+  end
+  return value
+end
+
+local function check_key(name, key)
+  if key == nil or type(key) == "function" or (type(key) == "string" and key ~= "") then return key end
+  misuse(("key of stage \"%s\" expected the name of a field or a function, got %s"):format(
+    name, key == "" and "an empty string" or host.kind(key)))
+end
+
+-- The stage or generator in whose worker a stage with isolated = false runs.
+local function leader(self, name, op, options)
+  if op == "stage" then
+    misuse(("stage \"%s\": a :stage process cannot run with isolated = false, it reads a channel and gets no values; "
+      .. "use map, filter, each, flat_map, scan or reduce"):format(name))
+  end
+  local last = self.stages[#self.stages]
+  local before = last and last.op or self.source.kind
+  if last and by_value[before] or not last and before == "generate" then
+    for _, option in ipairs { "workers", "ordered", "key", "queue", "memory" } do
+      if options[option] ~= nil then
+        misuse(("stage \"%s\": with isolated = false it has the %s of %s: give %s there, or leave out isolated"):format(
+          name, option, last and ("stage \"%s\""):format(last.name) or "the generator", option))
+      end
+    end
+    return last and (last.leader or last)
+  end
+  misuse(("stage \"%s\": isolated = false expected map, filter, each, flat_map, scan, reduce or stream.generate right "
+    .. "before it, got %s"):format(name, last and before or ("the source " .. before)))
+end
+
 local function stage_of(self, op, name, code, options, extra)
+  if not is_pipeline(self) then extend(self) end -- raises
+  if type(options) == "table" and options.capacity ~= nil then
+    misuse(("stage \"%s\" has no option 'capacity': the queue in front of it is queue = n"):format(name))
+  end
   options = check_options("stage \"" .. name .. "\"", options, stage_options)
   local stage = { op = op, name = name, place = place(), code = code }
   stage.workers = options.workers == nil and 1 or whole("workers of stage \"" .. name .. "\"", options.workers, 1, 4096)
+  stage.ordered = boolean("ordered of stage \"" .. name .. "\"", options.ordered)
+  local isolated = boolean("isolated of stage \"" .. name .. "\"", options.isolated)
+  stage.key = check_key(name, options.key)
+  code.key = type(stage.key) == "function" and stage.key or nil
   local queue = options.queue
   if type(queue) == "table" then
     check_options("queue of stage \"" .. name .. "\"", queue, { capacity = true })
@@ -276,6 +320,17 @@ local function stage_of(self, op, name, code, options, extra)
     stage.memory = bytes
   end
   stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
+  if isolated == false then
+    stage.fused, stage.leader = true, leader(self, name, op, options)
+  end
+  if op == "stage" and stage.ordered and stage.workers > 1 then
+    misuse(("stage \"%s\": ordered expected a stage that works value by value; nobody knows which value a :stage "
+      .. "process makes from which"):format(name))
+  end
+  local shared = stage.leader or stage
+  if (op == "scan" or op == "reduce") and shared.workers > 1 and not shared.key then
+    misuse(("stage \"%s\": %s over several workers needs key"):format(name, op))
+  end
   if extra then for key, value in pairs(extra) do stage[key] = value end end
   return extend(self, stage)
 end
@@ -296,9 +351,6 @@ local function folding(op)
     text("argument 1 of " .. op, name)
     if type(fn) ~= "function" then
       misuse(("stage \"%s\": %s expected a function, got %s"):format(name, op, host.kind(fn)))
-    end
-    if options and options.workers and options.workers ~= 1 then
-      misuse(("stage \"%s\": %s over several workers needs key"):format(name, op))
     end
     return stage_of(self, op, name, { process = fn, initial = initial }, options)
   end

@@ -27,6 +27,8 @@ typedef struct shim_object {      /* the block of a host object's userdata */
     void *ref;                    /* NULL once released */
 } shim_object;
 
+typedef struct shim_record shim_record;
+
 struct shim_vm {
     lua_State *L;                 /* the main thread: runs no script code */
     lua_State *running;           /* the coroutine that runs now; NULL outside a resume */
@@ -40,10 +42,30 @@ struct shim_vm {
     const msg_header *inbox;      /* for SHIM_VALUE */
     shim_object *objects;         /* all live host objects of the state */
     shim_buffer scratch;          /* for messages that a host function is about to send */
+    /* Records: record.h. */
+    const void *record_metatable;
+    const void *record_table;     /* the table of `record`, the transient one that is in hand; NULL: none */
+    shim_record *record;
+    int record_size;              /* fields that a record gets room for */
+    int records_untouched;        /* made since one was filled */
+    bool may_raise;               /* no Swift frame is on the stack: names may be kept */
+    struct shim_symbols *symbols; /* names.c */
+    uint64_t decoded_fields;
     shim_allocator allocator;
 };
 
 static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspace(L); }
+
+/* ---- codec.c ---- */
+
+/* shim_encode where no Swift frame is below. [-0, +0, m] */
+int shim_encode_raising(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
+/* Pushes the nested value at p; returns what follows it. [-0, +1, m] */
+const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p);
+/* What follows the nested value at p. */
+const uint8_t *shim_skip_value(const uint8_t *p);
+
+/* ---- vm.c, object.c ---- */
 
 /* Runs a host function in place of the calling C function: does what its status asks. `return` its result.
  * [variable, e] */

@@ -4,7 +4,7 @@
  * Every function here and in the tables is a light C function, without upvalues: an image names them by their
  * pointers. What a stock function kept in an upvalue lies in the registry, under the static keys below.
  */
-#include "internal.h"
+#include "record.h"
 #include <math.h>
 #include <string.h>
 
@@ -89,6 +89,10 @@ static int setmetatable(lua_State *L) {
     int type = lua_type(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    shim_record *r = shim_record_of(L, 1);
+    if (r != NULL) shim_record_settle(L, 1, r);
+    r = shim_record_of(L, 2);
+    if (r != NULL) shim_record_settle(L, 2, r); /* what Lua looks for in a metatable it looks for in the raw table */
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     lua_settop(L, 2);
@@ -384,12 +388,12 @@ static void publish(lua_State *L, const char *name) {
 /* _G. luaopen_base writes into the globals whatever it has: they are another table meanwhile. [-0, +0, e] */
 static void open_base(lua_State *L) {
     static const char *const allowed[] = {
-        "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen", "rawset",
-        "select", "tonumber", "tostring", "type", "_VERSION", NULL
+        "assert", "error", "ipairs", "pairs", "pcall", "rawequal", "select", "tonumber", "tostring", "type", "_VERSION", NULL
     };
     static const luaL_Reg own[] = {
-        {"collectgarbage", collectgarbage}, {"load", load}, {"print", print}, {"require", require},
-        {"setmetatable", setmetatable}, {"warn", warn}, {"xpcall", xpcall}, {NULL, NULL}
+        {"collectgarbage", collectgarbage}, {"getmetatable", shim_getmetatable}, {"load", load},
+        {"next", shim_next_field}, {"print", print}, {"rawget", shim_rawget}, {"rawlen", shim_rawlen},
+        {"rawset", shim_rawset}, {"require", require}, {"setmetatable", setmetatable}, {"warn", warn}, {"xpcall", xpcall}, {NULL, NULL}
     };
     lua_pushglobaltable(L);
     int globals = lua_gettop(L);
@@ -472,6 +476,7 @@ static void open_registry(lua_State *L) {
     lua_setfield(L, -2, "__name");
     lua_pop(L, 1);
 
+    shim_open_records(L);
     lua_pushlightuserdata(L, NULL);
     lua_createtable(L, 0, 3);
     lua_pushcfunction(L, null_tostring);

@@ -30,6 +30,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
         return NULL;
     vm->host = host;
     vm->owner = owner;
+    vm->may_raise = true;
     shim_allocator_init(&vm->allocator, vm, limit);
     vm->L = lua_newstate(shim_allocate, &vm->allocator);
     if (vm->L == NULL)
@@ -58,6 +59,7 @@ void shim_vm_destroy(shim_vm *vm) {
     }
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
+    free(vm->symbols);
     free(vm);
 }
 
@@ -70,6 +72,8 @@ void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->cont
 bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
 void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
 shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }
+
+uint64_t shim_vm_decoded_fields(const shim_vm *vm) { return vm->decoded_fields; }
 
 shim_usage shim_vm_usage(const shim_vm *vm) {
     return (shim_usage){vm->allocator.used, vm->allocator.peak, vm->allocator.limit};

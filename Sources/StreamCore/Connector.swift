@@ -99,7 +99,10 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     private let parker: ThreadParker
     private let scheduler: Scheduler
     private let context: Context
-    private var batch = Batch()
+    /// The batch that is being filled, in plain memory: a reference count a message would cost more than the message.
+    private var bytes: UnsafeMutableRawPointer?
+    private var used = 0, capacity = 0, count = 0
+    private var mayHoldObjects = false
     private var granted = 0
     /// Nobody wants more values, or the run was cancelled: return from `run`.
     public private(set) var isClosed = false
@@ -125,6 +128,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         parker = ThreadParker(scheduler: scheduler, context: context)
     }
 
+    deinit { free(bytes) }
+
     func begin() { if !context.add(parker) { isClosed = true } }
 
     func end() {
@@ -135,8 +140,11 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// Room for one message of `size` bytes (a multiple of 8, header included) that holds no objects, to be filled by the caller before any
     /// other call; nil: closed. May block.
     public func reserve(size: Int) -> UnsafeMutableRawPointer? {
-        guard !isClosed, makeRoom() else { return nil }
-        return batch.appendUninitialized(size: size)
+        guard !isClosed, makeRoom(for: size) else { return nil }
+        let place = bytes! + used
+        used += size
+        count += 1
+        return place
     }
 
     /// Sends a text as one message of `kind`, `MSG_STRING` or `MSG_JSON`. False: closed.
@@ -144,7 +152,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         let size = Int(msg_padded(UInt32(MSG_TEXT_OFFSET) + UInt32(text.count)))
         guard let place = reserve(size: size) else { return false }
         (place + size - 8).storeBytes(of: 0, as: UInt64.self)  // the padding, before header and text
-        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, reserved: 0), as: msg_header.self)
+        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, shape: 0), as: msg_header.self)
         place.storeBytes(of: UInt32(text.count), toByteOffset: 8, as: UInt32.self)
         if text.count > 0 { memcpy(place + Int(MSG_TEXT_OFFSET), text.baseAddress!, text.count) }
         return true
@@ -152,9 +160,12 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Sends a copy of `message`. False: closed.
     public func send(_ message: MessagePointer) -> Bool {
-        guard !isClosed, makeRoom() else { return false }
-        batch.append(message)
-        message.retainObjects()
+        guard let place = reserve(size: message.size) else { return false }
+        memcpy(place, message, message.size)
+        if message.holdsObjects {
+            message.retainObjects()
+            mayHoldObjects = true
+        }
         return true
     }
 
@@ -164,9 +175,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Sends what is gathered, and gives unused room back. To be called before a read that may block.
     public func flush() {
-        guard !batch.isEmpty || granted > 0 else { return }
-        let full = batch
-        batch = Batch()
+        guard count > 0 || granted > 0 else { return }
+        let full = takeBatch()
         if channel.capacity == 0 {
             while let message = full.first {
                 switch channel.send(message, parker.waiter) {
@@ -199,12 +209,38 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         granted = 0
     }
 
+    private func takeBatch() -> Batch {
+        defer {
+            bytes = nil
+            used = 0
+            capacity = 0
+            count = 0
+            mayHoldObjects = false
+        }
+        return Batch(adopting: bytes, used: used, capacity: capacity, count: count, mayHoldObjects: mayHoldObjects)
+    }
+
+    /// Room in the channel for one more message, and in the batch for its bytes. False: closed.
+    @inline(__always)
+    private func makeRoom(for size: Int) -> Bool {
+        if count >= granted || used >= Self.batchBytes {
+            guard makeRoom() else { return false }
+        }
+        if capacity - used < size { grow(size) }
+        return true
+    }
+
+    private func grow(_ size: Int) {
+        capacity = max(4096, 2 * capacity, used + size)
+        bytes = realloc(bytes, capacity)
+        precondition(bytes != nil, "no memory for a batch of \(capacity) bytes")
+    }
+
     private func makeRoom() -> Bool {
         if channel.capacity == 0 {
-            if !batch.isEmpty { flush() }
+            if count > 0 { flush() }
             return !isClosed
         }
-        if batch.count < granted && batch.byteCount < Self.batchBytes { return true }
         flush()
         while granted == 0 && !isClosed {
             switch channel.reserve(scheduler.batchLimit(Self.batchLimit), parker.waiter) {

@@ -26,6 +26,8 @@ public struct CSVReader: ~Copyable {
     private let hasColumns: Bool
     private var pieces = ByteWriter()  // what stands in front of each value: `{"a":"`, then `","b":"` and so on
     private var pieceEnds: UnsafeMutableBufferPointer<Int> = .allocate(capacity: 0)
+    private var shape: UnsafePointer<msg_shape>?
+    private var offsets: UnsafeMutableBufferPointer<UInt32> = .allocate(capacity: 0)
     private var isText = true  // the header is valid UTF-8
     private var out = ByteWriter()
 
@@ -36,7 +38,16 @@ public struct CSVReader: ~Copyable {
         if hasColumns { setHeader(columns.map { Array($0.utf8) }) }
     }
 
-    deinit { pieceEnds.deallocate() }
+    deinit {
+        pieceEnds.deallocate()
+        offsets.deallocate()
+    }
+
+    /// Where the values of the object that was given last stand; nil: there are too many fields, or shapes.
+    var index: RecordIndex? {
+        guard let shape, let offsets = offsets.baseAddress else { return nil }
+        return RecordIndex(shape: shape, offsets: offsets)
+    }
 
     /// Reads on in the same file at another place: at the begin of a line.
     public mutating func restart(limit: Int = LineSplitter.defaultLimit) {
@@ -115,6 +126,30 @@ public struct CSVReader: ~Copyable {
             pieces.append("\":\"")
             pieceEnds.initializeElement(at: i, to: pieces.count)
         }
+        offsets.deallocate()
+        offsets = .allocate(capacity: names.count)
+        offsets.initialize(repeating: 0)
+        shape = isText ? makeShape() : nil
+    }
+
+    /// Nil: a name is too long, or there are too many of them.
+    private func makeShape() -> UnsafePointer<msg_shape>? {
+        guard header.count <= Int(MSG_SHAPE_FIELDS), let start = pieces.bytes.baseAddress else { return nil }
+        var symbols: [UInt32] = []
+        var keys: [UnsafePointer<CChar>?] = []
+        var lengths: [UInt32] = []
+        for i in 0..<header.count {
+            let symbol = header[i].withUnsafeBytes {
+                msg_symbol($0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+            }
+            guard symbol != UInt32.max else { return nil }  // MSG_NO_SYMBOL
+            symbols.append(symbol)
+            // The name in its quotes: behind `{` or `",`, and in front of `:"`.
+            let begin = i == 0 ? 1 : pieceEnds[i - 1] + 2
+            keys.append((start + begin).assumingMemoryBound(to: CChar.self))
+            lengths.append(UInt32(pieceEnds[i] - 2 - begin))
+        }
+        return msg_shape_of(symbols, keys, lengths, header.count)
     }
 
     // MARK: Records
@@ -135,6 +170,7 @@ public struct CSVReader: ~Copyable {
                 p.copyMemory(from: names + begin, byteCount: length)
                 p += length
                 begin += length
+                offsets[i] = UInt32(truncatingIfNeeded: p - start - 1)  // at the quote
                 let (bytes, isDoubled) = parser.field(i)
                 guard let field = bytes.baseAddress else { continue }
                 guard
@@ -155,6 +191,7 @@ public struct CSVReader: ~Copyable {
             let end = pieceEnds[i]
             out.append(names + begin, end - begin)
             begin = end
+            offsets[i] = UInt32(truncatingIfNeeded: out.count - 1)
             let (bytes, isDoubled) = parser.field(i)
             guard let start = bytes.baseAddress else { continue }
             guard JSONText.appendEscaped(start, start + bytes.count, isDoubled: isDoubled, to: &out) else {
@@ -185,7 +222,7 @@ public struct CSVReader: ~Copyable {
         guard out.count < Int(MSG_MAX_SIZE) - 64 else { return nil }
         let size = msg_padded(UInt32(out.count))
         out.append(zeros: Int(size) - out.count)
-        return out.finishMessage(msg_header(size: size, kind: UInt8(MSG_TABLE), flags: 0, reserved: 0))
+        return out.finishMessage(msg_header(size: size, kind: UInt8(MSG_TABLE), flags: 0, shape: 0))
     }
 }
 

@@ -27,6 +27,7 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
     private let columns: [String]
     let following: Following?
     let stopped = StopEvent()
+    private let checker = JSONChecker()
 
     static let chunkSize = 64 << 10
     static let fileChunkSize = 256 << 10
@@ -127,7 +128,7 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         case .csv:
             decoder.records.begin(chunk)
             while let item = decoder.records.next() {
-                guard try send(item, decoder.isRelative, outlet) else { return false }
+                guard try send(item, decoder, outlet) else { return false }
             }
         case .lines, .json:
             decoder.lines.begin(chunk)
@@ -140,7 +141,7 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
 
     /// Sends the last line, if it had no end.
     func finish(_ decoder: inout Decoder, _ outlet: Outlet) throws(ConnectorError) {
-        if format == .csv, let item = decoder.records.finish() { _ = try send(item, decoder.isRelative, outlet) }
+        if format == .csv, let item = decoder.records.finish() { _ = try send(item, decoder, outlet) }
         if let item = decoder.lines.finish() {
             _ = try send(item, decoder.lines.lineNumber, decoder.isRelative, outlet)
         }
@@ -184,20 +185,23 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         let text = UnsafeRawBufferPointer(rebasing: hasMark ? line[3...] : line[...])
         let trimmed = Self.trim(text)
         guard !trimmed.isEmpty else { return true }
-        if let problem = JSONChecker.check(text) {  // with the white space: its positions are the line's
+        if var problem = checker.check(trimmed) {
+            problem.position += trimmed.baseAddress! - line.baseAddress!  // the line's positions
             let number = isRelative ? "+\(number)" : "\(number)"
             try reject("\(name):\(number): not JSON: \(problem)", trimmed, isCut: false, outlet)
             return !outlet.isClosed
         }
-        return outlet.send(text: trimmed, kind: UInt8(MSG_JSON))
+        return checker.send(trimmed, to: outlet)
     }
 
-    private func send(_ item: CSVReader.Item, _ isRelative: Bool, _ outlet: Outlet) throws(ConnectorError) -> Bool {
+    private func send(
+        _ item: CSVReader.Item, _ decoder: borrowing Decoder, _ outlet: Outlet
+    ) throws(ConnectorError) -> Bool {
         switch item {
-        case .json(let text): return outlet.send(text: text, kind: UInt8(MSG_JSON))
+        case .json(let text): return outlet.send(text, index: decoder.records.index)
         case .table(let message): return outlet.send(message)
         case .bad(let line, let problem, let text):
-            let place = "\(name):\(isRelative ? "+" : "")\(line)"
+            let place = "\(name):\(decoder.isRelative ? "+" : "")\(line)"
             try reject("\(place): \(problem)", text, isCut: false, outlet)
             return !outlet.isClosed
         case .failed(let line, let problem): throw ConnectorError("\(name):\(line): \(problem)")

@@ -38,7 +38,6 @@ struct RecordFields {
     /// Nil: the message is not a record.
     init?(_ message: MessagePointer) {
         let payload = UnsafeRawPointer(message) + Int(MSG_HEADER_SIZE)
-        end = UnsafeRawPointer(message) + message.size
         switch Int(message.pointee.kind) {
         case MSG_JSON:
             let length = Int(payload.loadUnaligned(as: UInt32.self))
@@ -46,6 +45,7 @@ struct RecordFields {
             cursor = JSONText.skipSpace(payload + 4, textEnd)
             guard cursor < textEnd, cursor.load(as: UInt8.self) == UInt8(ascii: "{") else { return nil }
             cursor += 1
+            end = textEnd
             isJSON = true
             isOrdered = true
         case MSG_TABLE:
@@ -54,6 +54,7 @@ struct RecordFields {
             guard arrayCount == 0, flags & Int(MSG_TABLE_IS_ARRAY) == 0 else { return nil }
             pairsLeft = Int((payload + 5).loadUnaligned(as: UInt32.self))
             cursor = payload + 9
+            end = UnsafeRawPointer(message) + message.size
             isJSON = false
             isOrdered = flags & Int(MSG_TABLE_IS_ORDERED) != 0
         default: return nil
@@ -123,6 +124,16 @@ struct RecordFields {
             let length = Int(start.loadUnaligned(as: UInt32.self))
             cursor += 4 + length
             return Value(kind: .string, start: start + 4, length: length)
+        case MSG_VALUE_KEY:
+            cursor += 4
+            var length = 0
+            guard let name = msg_symbol_name(start.loadUnaligned(as: UInt32.self), &length) else { return Value() }
+            return Value(kind: .string, start: UnsafeRawPointer(name), length: length)
+        case MSG_VALUE_JSON:
+            let text = start + 4
+            cursor = text + Int(start.loadUnaligned(as: UInt32.self))
+            var textEnd = cursor
+            return Self.value(inJSON: JSONText.skipSpace(text, cursor), cursor, after: &textEnd)
         case MSG_VALUE_TABLE:
             cursor -= 1
             skipValue()
@@ -143,7 +154,8 @@ struct RecordFields {
             cursor += 1
             switch tag {
             case MSG_VALUE_INTEGER, MSG_VALUE_FLOAT, MSG_VALUE_OBJECT: cursor += 8
-            case MSG_VALUE_STRING: cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
+            case MSG_VALUE_KEY: cursor += 4
+            case MSG_VALUE_STRING, MSG_VALUE_JSON: cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
             case MSG_VALUE_TABLE:
                 left += Int((cursor + 1).loadUnaligned(as: UInt32.self))
                 left += 2 * Int((cursor + 5).loadUnaligned(as: UInt32.self))

@@ -98,7 +98,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         var input: Channel
         var givesBack = false
         // The link behind a part has the queue of the stage that follows it.
-        func queue(_ index: Int) -> Int { index < spec.stages.count ? spec.stages[index].queue : 256 }
+        func queue(_ index: Int) -> Int { index < spec.stages.count ? spec.stages[index].split.front : 256 }
         var directOutput: Channel?
         if spec.stages.isEmpty, case .channel = spec.source.kind {
         } else if spec.stages.isEmpty {
@@ -140,13 +140,14 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             input = link(0)
             begin(
                 ValuePump(values: batch, scheduler: scheduler, output: input, context: context, done: sourceEnded))
-        case .generate(let code):
+        case .generate(let code, let fused):
             input = link(0)
             var stage = PipelineSpec.StageSpec()
             stage.name = "generate"
             stage.place = spec.place
             stage.code = code
             stage.kind = .process
+            stage.fused = fused
             guard group(stage, nil, input, givesBack: false, worker, isSource: true) else { return }
         }
         for (index, stage) in spec.stages.enumerated() {
@@ -319,8 +320,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
                 // A stage may make more values than it got, or other ones: the difference is created there.
                 let totals = group.totals
                 let handled = totals.received - totals.filtered - totals.failed
-                $0.created += isSource ? totals.emitted : totals.emitted - handled
-                if givesBack { $0.created += totals.received }
+                $0.created += totals.emitted - handled
+                if givesBack { $0.created += totals.received + totals.dropped - totals.droppedOut }
                 $0.filtered += totals.filtered
                 $0.failed += totals.failed
                 $0.dropped += totals.dropped + givenUp

@@ -16,7 +16,7 @@ struct PipelineSpec {
             case connector(ConnectorOptions)
             case range(first: Int64, last: Int64, step: Int64)
             case values(Batch)
-            case generate(code: Int32)
+            case generate(code: Int32, fused: [StageSpec])
             case channel(Channel)
         }
         var kind = Kind.none
@@ -46,6 +46,18 @@ struct PipelineSpec {
         var queue = 256
         var skipsErrors = false
         var memory = 0
+        /// Several workers keep the order of the input.
+        var ordered = false
+        /// The same key always goes to the same worker.
+        var key: Key?
+        /// The stages after it that run in its workers and get its very values.
+        var fused: [StageSpec] = []
+
+        enum Key {
+            case field([UInt8])
+            /// The field `key` of `code`.
+            case function
+        }
     }
 }
 
@@ -90,7 +102,14 @@ struct SpecReader {
         let stages = stack.top
         for position in 1..<(1 + stack.count(stages)) {
             stack.getIndex(stages, position)
-            spec.stages.append(stage(stack.top))
+            let stage = stage(stack.top)
+            if !flag(stack.top, "fused") {
+                spec.stages.append(stage)
+            } else if let last = spec.stages.indices.last {
+                spec.stages[last].fused.append(stage)
+            } else if case .generate(let code, let fused) = spec.source.kind {
+                spec.source.kind = .generate(code: code, fused: fused + [stage])
+            }
             stack.pop()
         }
         stack.pop()
@@ -138,6 +157,7 @@ struct SpecReader {
             let batch = Batch()
             stack.getField(table, "values")
             let values = stack.top
+            _ = stack.settle(values)
             for position in 1..<(1 + stack.count(values)) {
                 stack.getIndex(values, position)
                 switch stack.encode(-1, in: vm) {
@@ -150,7 +170,7 @@ struct SpecReader {
             }
             stack.pop()
             source.kind = .values(batch)
-        case "generate": source.kind = .generate(code: reference(table, "code"))
+        case "generate": source.kind = .generate(code: reference(table, "code"), fused: [])
         case "channel": source.kind = channel(table).map { .channel($0) } ?? .none
         default: source.kind = .connector(connector(table, kind))
         }
@@ -165,6 +185,8 @@ struct SpecReader {
         stage.queue = Int(integer(table, "queue") ?? 256)
         stage.memory = Int(integer(table, "memory") ?? 0)
         stage.skipsErrors = string(table, "on_error") == "skip"
+        stage.ordered = flag(table, "ordered")
+        stage.key = key(table)
         let n = Int(integer(table, "n") ?? 0)
         switch string(table, "op") ?? "" {
         case "map": stage.kind = .script(.map)
@@ -180,6 +202,13 @@ struct SpecReader {
         stack.getField(table, "code")
         if stack.isNil(-1) { stack.pop() } else { stage.code = stack.makeReference() }
         return stage
+    }
+
+    private func key(_ table: Int32) -> PipelineSpec.StageSpec.Key? {
+        stack.getField(table, "key")
+        defer { stack.pop() }
+        if let name = stack.bytes(-1) { return .field(Array(name)) }
+        return stack.type(-1) == .function ? .function : nil
     }
 
     private func sink(_ table: Int32) -> PipelineSpec.SinkSpec {

@@ -16,8 +16,16 @@ final class StagePorts {
     let input: Channel?
     let output: Channel?
     private let scheduler: Scheduler
-    /// Values taken at a time from the input.
+    /// Values taken at a time from the input; of one that is shared, `adaptive` says how many.
     private let inputLimit: Int
+    private var adaptive: AdaptiveBatch?
+    /// Set where the results of several workers are put in order: the share of the input that is taken gets a ticket
+    /// here, and a mark behind it.
+    private let seat: ReaderSeat?
+    /// The marks came with the input, from the dealer, and took room there.
+    private let marksAreDealt: Bool
+    /// Told of each ticket, and that no more will come.
+    private let sequencer: Sequencer?
     private let outputLimit: Int
     /// Values of a source channel that were not touched go back to it.
     private let givesBack: Bool
@@ -33,7 +41,9 @@ final class StagePorts {
     private(set) var endReason: Reason?
 
     init(
-        driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool
+        driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool,
+        adaptive: AdaptiveBatch? = nil, seat: ReaderSeat? = nil, marksAreDealt: Bool = false,
+        sequencer: Sequencer? = nil
     ) {
         self.driver = driver
         self.input = input
@@ -41,6 +51,10 @@ final class StagePorts {
         self.scheduler = scheduler
         self.inputLimit = inputLimit
         self.givesBack = givesBack
+        self.adaptive = adaptive
+        self.seat = seat
+        self.marksAreDealt = marksAreDealt
+        self.sequencer = sequencer
         outputLimit = output.map { max(1, min(256, $0.capacity / 2)) } ?? 0
         if let output {
             driver.isRendezvous = output.capacity == 0
@@ -63,15 +77,16 @@ final class StagePorts {
         }
         waitsForOutput = false
         retire()
-        let most = scheduler.batchLimit(inputLimit)
-        switch input.takeBatch(most, nil) {
+        adaptive?.end(scheduler.now)
+        let most = scheduler.batchLimit(adaptive?.size ?? inputLimit)
+        switch input.takeBatch(most, nil, seat: seat) {
         case .batch(let batch): install(batch)
-        case .closed: driver.isEnded = true
+        case .closed: inputEnded()
         case .empty, .waiting:
             settle()
-            switch input.takeBatch(most, waiter) {
+            switch input.takeBatch(most, waiter, seat: seat) {
             case .batch(let batch): install(batch)
-            case .closed: driver.isEnded = true
+            case .closed: inputEnded()
             case .empty, .waiting: return .waits
             }
         }
@@ -91,7 +106,7 @@ final class StagePorts {
                 written.removeFirst()
                 return .waits
             case .closed, .full:
-                droppedOut += written.drop()
+                droppedOut += written.dropValues()
                 driver.isClosed = true
             }
             return .ready
@@ -122,7 +137,7 @@ final class StagePorts {
                 waiter.outbox.drop()
                 droppedOut += 1
             }
-            if waitsForOutput { driver.isClosed = true } else { driver.isEnded = true }
+            if waitsForOutput { driver.isClosed = true } else { inputEnded() }
         case .ended(let reason):
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
@@ -169,21 +184,37 @@ final class StagePorts {
         guard driver.pending > 0 || spare > 0 else { return }
         let written = driver.pending > 0 ? takeWritten() : nil
         if !output!.commit(written, unused: spare) {
-            droppedOut += written?.drop() ?? 0
+            droppedOut += written?.dropValues() ?? 0
             driver.isClosed = true
         }
     }
 
+    /// Messages read that took room in the input.
+    private var read: UInt64 { marksAreDealt ? driver.received + driver.marks : driver.received }
+
     private func creditAll() {
         guard let input else { return }
-        let taken = Int(driver.received - creditedUpTo)
+        let taken = Int(read - creditedUpTo)
         if taken > 0 {
-            creditedUpTo = driver.received
+            creditedUpTo = read
             input.credit(taken, all: true)
         }
     }
 
+    private func inputEnded() {
+        driver.isEnded = true
+        if let seat {
+            seat.log.finish()
+            sequencer?.wake()
+        }
+    }
+
     private func install(_ batch: Batch) {
+        if seat != nil {
+            batch.appendMark()
+            sequencer?.wake()
+        }
+        adaptive?.begin(scheduler.now)
         self.batch = batch
         driver.setInput(batch.start, count: batch.byteCount)
     }
@@ -200,29 +231,31 @@ final class StagePorts {
         } else {
             free(memory.bytes)
         }
-        let taken = Int(driver.received - creditedUpTo)
-        creditedUpTo = driver.received
+        let taken = Int(read - creditedUpTo)
+        creditedUpTo = read
         if taken > 0 { input.credit(taken, all: false) }
     }
 
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.
     func finish() {
         settle()
-        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedOut += takeWritten().drop() }
+        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedOut += takeWritten().dropValues() }
         guard let input, let batch else { return }
         self.batch = nil
         if let unread = driver.unread {
             // what was read still holds its objects: they are released with the batch's front part
             let rest = Batch()
+            var marks = 0
             while let message = batch.first {
                 if UnsafeRawPointer(message) >= unread {
-                    rest.append(message)
+                    if message.isMark { marks += 1 } else { rest.append(message) }
                 } else {
                     message.releaseObjects()
                 }
                 batch.removeFirst()
             }
             driver.setInput(nil, count: 0)
+            if marksAreDealt && marks > 0 { input.credit(marks, all: true) }
             if givesBack {
                 let count = rest.count
                 input.giveBack(rest)  // before the credit: nobody may slip in between

@@ -1,7 +1,8 @@
 import CMessage
 import StreamCore
-import StreamIO
 import Testing
+
+@testable import StreamIO
 
 /// What the reader gives: JSON texts; `name=value|...` for tables; `LINE!problem` and `LINE failed: problem`.
 private func read(_ bytes: [UInt8], columns: [String] = [], step: Int = .max) -> [String] {
@@ -118,5 +119,35 @@ struct CSVReaderTests {
             Array("b,a\n1,caf".utf8) + [0xE9] + Array("\n\"".utf8) + [0xFF] + Array("\"\"\",2\n3,4\n".utf8)
         #expect(read(bytes) == ["b=1|a=caf\u{E9}", "b=\u{FF}\"|a=2", #"{"b":"3","a":"4"}"#])
         #expect(read([0xE9] + Array(",b\n1,2\n".utf8)) == ["\u{E9}=1|b=2"])
+    }
+
+    @Test("an object says where its values stand")
+    func index() {
+        var reader = CSVReader()
+        let bytes = Array(
+            "a,\"b\"\"\n\",long name\n1,\"x\"\"\ny\",\n,é,\(String(repeating: "z", count: 100_000))\n".utf8)
+        bytes.withUnsafeBytes { bytes in
+            reader.begin(bytes)
+            var records = 0
+            while case .json(let text)? = reader.next() {
+                records += 1
+                guard let index = reader.index else {
+                    Issue.record("no index")
+                    return
+                }
+                #expect(index.shape.pointee.count == 3)
+                // Each offset is behind the field's name and a colon, and at its value.
+                let string = Array(text)
+                for (i, name) in ["\"a\":", "\"b\\\"\\n\":", "\"long name\":"].enumerated() {
+                    let offset = Int(index.offsets[i])
+                    #expect(string[..<offset].suffix(name.utf8.count) == Array(name.utf8)[...])
+                    #expect(string[offset] == UInt8(ascii: "\""))
+                    let key = UnsafeRawBufferPointer(
+                        start: index.shape.pointee.keys[i], count: Int(index.shape.pointee.key_lengths[i]))
+                    #expect(Array(key) == Array(name.utf8.dropLast()))
+                }
+            }
+            #expect(records == 2)
+        }
     }
 }

@@ -12,7 +12,7 @@ private func withTable<R>(_ pairs: [([UInt8], [UInt8])], _ body: (MessagePointer
     defer { place.deallocate() }
     for i in 0..<size { place[i] = 0 }
     place.storeBytes(
-        of: msg_header(size: UInt32(size), kind: UInt8(MSG_TABLE), flags: 0, reserved: 0), as: msg_header.self)
+        of: msg_header(size: UInt32(size), kind: UInt8(MSG_TABLE), flags: 0, shape: 0), as: msg_header.self)
     for (i, byte) in bytes.enumerated() { place[8 + i] = byte }
     return try body(MessagePointer(place.baseAddress!.assumingMemoryBound(to: msg_header.self)))
 }
@@ -81,6 +81,25 @@ struct CSVWriterTests {
         try withTable([(string("c"), [2])]) { try sink.write($0) }
         try sink.close()
         #expect(file.content == "B,b,c,d,é\n-7,0.1,false,,\"x\"\"\"\n,,true,,\n")
+    }
+
+    @Test("names as symbols, and values that are JSON texts still")
+    func symbolsAndTexts() throws {
+        func key(_ name: String) -> [UInt8] {
+            [UInt8(MSG_VALUE_KEY)] + number(Int(msg_symbol(name, name.utf8.count)))
+        }
+        func json(_ text: String) -> [UInt8] { [UInt8(MSG_VALUE_JSON)] + string(text).dropFirst() }
+        let file = TemporaryPath()
+        defer { file.remove() }
+        let sink = FileSink(path: file.path, format: .csv)
+        try sink.open()
+        try withTable([
+            (key("b"), json("1.50")), (string("c"), json("\"\\u0041,\"")), (key("a"), json("null")),
+            (key("d"), integer(2)),
+        ]) { try sink.write($0) }
+        #expect(throws: ConnectorError.self) { try withTable([(key("a"), json("[1]"))]) { try sink.write($0) } }
+        try sink.close()
+        #expect(file.content == "a,b,c,d\n,1.50,\"A,\",2\n")
     }
 
     @Test(

@@ -28,8 +28,11 @@ local stream = {}
 ---@field teardown? fun(reason: "done"|"failed"|"canceled"|"deadline exceeded")
 
 ---@class stream.StageOptions
----@field workers? integer
----@field queue? integer  values that wait in front of the stage; 0 is a rendezvous
+---@field workers? integer  copies of the stage that share its input; 1 to 4096
+---@field ordered? boolean  several workers keep the order of the input
+---@field key? string|fun(value: any): string|number|boolean  the same key always goes to the same worker
+---@field queue? integer|{ capacity: integer }  values that wait in front of the stage; 0 is a rendezvous
+---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
 ---@field memory? integer|string  of a worker: bytes, or text such as "64MB"
 ---@field on_error? "stop"|"skip"
 

@@ -1,0 +1,50 @@
+/* The names of symbols as strings of a state, and the symbols of its strings. Short strings are unique in a state, so
+ * their address tells which they are; the table at shim_key_names keeps each that was seen, so the address stays its. */
+#include "record.h"
+#include <stdlib.h>
+#include <string.h>
+
+const char shim_key_names = 0;
+
+enum { CACHED = 256 };
+struct shim_symbols { struct { const char *text; uint32_t symbol; } cache[CACHED]; };
+
+static inline unsigned cache_slot(const char *text) { return (unsigned)((uintptr_t)text >> 4 ^ (uintptr_t)text >> 12) % CACHED; }
+
+/* Keeps the string at `index` as the name of `symbol`, so that its address can be trusted. [-0, +0, m] */
+static void keep(lua_State *L, int index, uint32_t symbol) {
+    shim_vm *vm = vm_of(L);
+    const char *text = lua_tostring(L, index);
+    if (vm->symbols == NULL && (vm->symbols = calloc(1, sizeof *vm->symbols)) == NULL) return;
+    index = lua_absindex(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_names);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, (lua_Integer)symbol + 1);
+    lua_pop(L, 1);
+    vm->symbols->cache[cache_slot(text)].text = text;
+    vm->symbols->cache[cache_slot(text)].symbol = symbol;
+}
+
+uint32_t shim_symbol_of(lua_State *L, int index, bool make) {
+    shim_vm *vm = vm_of(L);
+    size_t length;
+    const char *text = lua_tolstring(L, index, &length);
+    if (vm->symbols != NULL) {
+        unsigned slot = cache_slot(text);
+        if (vm->symbols->cache[slot].text == text) return vm->symbols->cache[slot].symbol;
+    }
+    uint32_t symbol = make ? msg_symbol(text, length) : msg_symbol_find(text, length);
+    /* Of MSG_SYMBOL_LENGTH at most: one of Lua's short strings. */
+    if (symbol != MSG_NO_SYMBOL && vm->may_raise) keep(L, index, symbol);
+    return symbol;
+}
+
+void shim_push_name(lua_State *L, int names, uint32_t symbol) {
+    if (lua_rawgeti(L, names, (lua_Integer)symbol + 1) == LUA_TSTRING) return;
+    size_t length;
+    const char *text = msg_symbol_name(symbol, &length);
+    lua_pop(L, 1);
+    lua_pushlstring(L, text, length);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, names, (lua_Integer)symbol + 1);
+}

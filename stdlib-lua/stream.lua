@@ -75,23 +75,66 @@ end
 
 -- ---- Sources and sinks ----------------------------------------------------------------------------------------------
 
-local formats = { lines = true, json = true, bytes = true }
+local formats = { lines = true, json = true, csv = true, bytes = true }
 local connector = { __name = "connector", __metatable = false }
 
+local function switch(what, value)
+  if value ~= nil and type(value) ~= "boolean" then
+    misuse(("%s expected true or false, got %s"):format(what, host.kind(value)))
+  end
+  return value
+end
+
+-- The names of CSV's fields: a copy of the list.
+local function column_names(what, list)
+  if type(list) ~= "table" or #list == 0 then
+    misuse(([[%s expected a list of names such as { "id", "name" }, got %s]]):format(
+      what, type(list) == "table" and "an empty one" or host.kind(list)))
+  end
+  local names, places = {}, {}
+  for i = 1, #list do
+    local name = text(("%s, element %d,"):format(what, i), list[i])
+    if name == "" then misuse(("%s, element %d, is an empty name"):format(what, i)) end
+    if not utf8.len(name) then misuse(("%s, element %d, is not UTF-8"):format(what, i)) end
+    if places[name] then misuse(("%s has '%s' twice, as elements %d and %d"):format(what, name, places[name], i)) end
+    names[i], places[name] = name, i
+  end
+  return names
+end
+
 local function connect(kind, options, known)
-  options = check_options("stream." .. kind, options, known)
-  local format = options.format or "lines"
+  local what = "stream." .. kind
+  options = check_options(what, options, known)
+  local format = options.format == nil and "lines" or text("format of " .. what, options.format)
   if not formats[format] then unknown("format", format, formats) end
-  local result = { kind = kind, format = format, append = options.append, connector = true }
+  local result = { kind = kind, format = format, connector = true }
   if known.path then
     if options.path == nil then misuse("stream.file expected a path: stream.file { path = \"...\" }") end
     result.path = text("path of stream.file", options.path)
   end
+  result.append = switch("append of " .. what, options.append)
+  result.follow = switch("follow of " .. what, options.follow)
+  if options.from ~= nil then
+    if options.from ~= "begin" and options.from ~= "end" then
+      misuse(([[from of %s expected "begin" or "end", got %s]]):format(what, host.kind(options.from)))
+    end
+    if not options.follow then misuse(("from of %s goes with follow = true"):format(what)) end
+    result.from = options.from
+  end
+  if options.columns ~= nil then
+    if format ~= "csv" then misuse(("columns of %s goes with format = \"csv\""):format(what)) end
+    result.columns = column_names("columns of " .. what, options.columns)
+  end
   return setmetatable(result, connector)
 end
 
-local plain = { format = true }
-local file = { path = true, format = true, append = true }
+local plain = { format = true, columns = true }
+local file = { path = true, format = true, columns = true, append = true, follow = true, from = true }
+
+-- Options that a file has only at the other end of a pipeline.
+local function check_end(description, name, other)
+  if description[name] then misuse(("%s is an option of a %s"):format(name, other)) end
+end
 
 function stream.stdin(options) return connect("stdin", options, plain) end
 function stream.stdout(options) return connect("stdout", options, plain) end
@@ -172,6 +215,7 @@ function stream.from(source, options)
   elseif type(source) == "table" and rawget(source, "connector") and (source.is_source or sources[source.kind]) then
     description = {}
     for name, value in pairs(source) do description[name] = value end
+    check_end(source, "append", "sink")
   elseif type(source) == "function" then
     misuse("stream.from expected a source, got a function: write stream.from(stream.generate(function(emit) ... end))")
   else
@@ -338,6 +382,7 @@ function Pipeline.to(self, sink, options)
     description = { kind = "function", code = sink }
   elseif type(sink) == "table" and rawget(sink, "connector") and (sink.is_sink or sinks[sink.kind]) then
     description = sink
+    check_end(sink, "follow", "source")
   else
     misuse(("to expected a sink (stream.stdout, stderr, file, null_sink, a channel or a function), got %s")
       :format(host.kind(sink)))

@@ -34,6 +34,12 @@ public protocol HostSink: AnyObject, Sendable {
     func close() throws(ConnectorError)
     /// The run was cancelled: a `write` that blocks shall give up. Any thread.
     func cancel()
+    /// Values that `write` took and that will not arrive any more; asked after `close`. Without it: none.
+    var lost: Int { get }
+}
+
+extension HostSink {
+    public var lost: Int { 0 }
 }
 
 /// A thread that waits: the waiter's owner for code that may block.
@@ -271,7 +277,7 @@ public func start(
 
 /// Feeds `sink` from `channel` on a thread of its own, until the channel is closed and empty, the context ends, or the
 /// sink fails. `done` gets the error, or nil, and how many values were delivered; the channel's reading side is closed
-/// before, and `left` values were dropped by that.
+/// before, and `left` values were dropped by that, or lost by the sink.
 public func start(
     _ sink: any HostSink, from channel: Channel, scheduler: Scheduler, context: Context,
     done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
@@ -330,7 +336,9 @@ public func start(
         context.remove(parker)
         context.remove(canceller)
         do throws(ConnectorError) { try sink.close() } catch { failure = failure ?? error }
-        left += channel.closeReading().drop()
+        let lost = min(sink.lost, delivered)
+        delivered -= lost
+        left += lost + channel.closeReading().drop()
         done(failure, delivered, left)
         scheduler.endActivity()
     }

@@ -122,7 +122,20 @@ struct SpecReader {
     private func connector(_ table: Int32, _ kind: String) -> ConnectorOptions {
         ConnectorOptions(
             kind: kind, path: string(table, "path"), format: string(table, "format") ?? "lines",
-            append: flag(table, "append"), follow: flag(table, "follow"))
+            append: flag(table, "append"), follow: flag(table, "follow"), fromEnd: string(table, "from") == "end",
+            columns: strings(table, "columns"))
+    }
+
+    private func strings(_ table: Int32, _ name: String) -> [String] {
+        stack.getField(table, name)
+        defer { stack.pop() }
+        guard !stack.isNil(-1) else { return [] }
+        let list = stack.top
+        return (1..<(1 + stack.count(list))).map { position in
+            defer { stack.pop() }
+            stack.getIndex(list, position)
+            return stack.string(-1) ?? ""
+        }
     }
 
     private func channel(_ table: Int32) -> Channel? {

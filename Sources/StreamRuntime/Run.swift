@@ -22,6 +22,10 @@ public struct ConnectorOptions: Sendable {
     public var format: String
     public var append = false
     public var follow = false
+    /// Of a file that is followed: begin behind what is there.
+    public var fromEnd = false
+    /// The fields of CSV; none: the header's, or the first record's.
+    public var columns: [String] = []
 }
 
 /// What a run gets from whoever embeds it.

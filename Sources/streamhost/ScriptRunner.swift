@@ -11,6 +11,7 @@ struct ScriptRunner {
     /// Blocks until the run has ended; returns the exit status.
     func run(_ path: String, arguments: [String]) -> Int32 {
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)  // a file over `ulimit -f` is an error of the write
         // Every thread inherits this mask: signals come to the one thread that asks for them.
         var signals = sigset_t()
         sigemptyset(&signals)

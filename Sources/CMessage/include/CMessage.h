@@ -46,7 +46,8 @@ enum {
     MSG_VALUE_STRING = 6, MSG_VALUE_TABLE = 7, MSG_VALUE_OBJECT = 9, MSG_VALUE_KEY = 10, MSG_VALUE_JSON = 11
 };
 enum { MSG_HAS_OBJECTS = 1, MSG_INDEXED = 2 }; /* msg_header.flags */
-enum { MSG_TABLE_IS_ARRAY = 1 }; /* flags of a table: an array even when empty */
+/* Flags of a table: an array even when empty; its pairs stand in an order that a format with columns keeps. */
+enum { MSG_TABLE_IS_ARRAY = 1, MSG_TABLE_IS_ORDERED = 2 };
 
 typedef struct msg_header {
     uint32_t size; /* of the whole message, header and padding included: a multiple of 8 */

@@ -8,8 +8,8 @@ import measure
 import setting
 
 STORED = os.path.join(setting.BENCH, "instructions.tsv")
-# A count may be this many times the stored one; between two runs of one binary counts differ by less than a third of it
-# (the smallest of RUNS is taken: what a run has more is waiting and waking, which depends on the clock).
+# A count may be this many times the stored one. Totals of one binary differ by about 0.5 % between runs, since waiting
+# and waking depend on the clock: the smallest of RUNS is taken.
 MOST, RUNS = 1.03, 3
 
 

@@ -1,6 +1,7 @@
 // Stages and sources of the host: jobs that move messages from a channel, or from nowhere, to a channel.
 import CMessage
 import StreamCore
+import Synchronization
 
 /// Moves messages without a worker. Its subclasses say where they come from and what becomes of them.
 class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its running thread's, but for the waiter
@@ -10,6 +11,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private var grant = 0
     private var gathered = Batch()
     private var isWaiting = false
+    /// The wait has ended, and its outcome is written: a wake alone does not say so, it may come from elsewhere while the
+    /// one who ended the wait is still about to write.
+    private let isTold = Atomic<Bool>(false)
     private let done: (Pump) -> Void
     private(set) var isOver = false
     private(set) var sent = 0, dropped = 0, filtered = 0
@@ -30,19 +34,29 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         wake()
     }
 
-    func ready(_ waiter: Waiter) { wake() }
+    func ready(_ waiter: Waiter) {
+        isTold.store(true, ordering: .releasing)
+        wake()
+    }
 
     func contextEnded(_ reason: Reason) {
         stopRequested = true
-        if waiter.claimCurrent() { waiter.outcome = .ended(reason) }
+        endWait(reason)
         wake()
     }
 
     /// Ends it as at its natural end. Any thread.
     func stop() {
         stopRequested = true
-        if waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
+        endWait(.canceled)
         wake()
+    }
+
+    /// If nobody else has ended it.
+    private func endWait(_ reason: Reason) {
+        guard waiter.claimCurrent() else { return }
+        waiter.outcome = .ended(reason)
+        isTold.store(true, ordering: .releasing)
     }
 
     /// What a step came to.
@@ -61,9 +75,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     override func work() -> Outcome {
         guard !isOver else { return .park }
         if isWaiting {
-            let outcome = waiter.outcome
-            if outcome == .pending && !stopRequested { return .park }
+            guard isTold.exchange(false, ordering: .acquiringAndReleasing) else { return .park }
             isWaiting = false
+            let outcome = waiter.outcome
             switch outcome {
             case .granted(let n) where waitsForRoom: grant = n
             case .closed where waitsForRoom:
@@ -88,9 +102,8 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             case .more: continue
             case .waits:
                 isWaiting = true
-                if stopRequested && waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
-                if waiter.outcome != .pending { return .again }
-                return .park
+                if stopRequested { endWait(.canceled) }
+                return isTold.load(ordering: .acquiring) ? .again : .park
             case .idle: return .park
             case .over: return finish()
             }

@@ -28,7 +28,8 @@ extension UnsafePointer<msg_header> {
                 switch tag {
                 case Int32(MSG_VALUE_INTEGER), Int32(MSG_VALUE_FLOAT): cursor += 8
                 case Int32(MSG_VALUE_KEY): cursor += 4
-                case Int32(MSG_VALUE_STRING), Int32(MSG_VALUE_JSON): cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
+                case Int32(MSG_VALUE_STRING), Int32(MSG_VALUE_JSON):
+                    cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
                 case Int32(MSG_VALUE_TABLE):
                     values += Self.valueCount(cursor)
                     cursor += 9

@@ -1,5 +1,4 @@
 import CMessage
-import Glibc
 import StreamCore
 
 /// Why a text is not JSON.
@@ -40,19 +39,8 @@ public final class JSONChecker: @unchecked Sendable {  // one thread's: that of 
     /// Sends the text that was checked last as one message, with its fields' places. False: closed.
     public func send(_ text: UnsafeRawBufferPointer, to outlet: Outlet) -> Bool {
         guard let shape = checker.pointee.shape else { return outlet.send(text: text, kind: UInt8(MSG_JSON)) }
-        let index = (Int(MSG_TEXT_OFFSET) + text.count + 3) & ~3, count = Int(shape.pointee.count)
-        let size = Int(msg_padded(UInt32(index + 4 * count)))
-        guard let place = outlet.reserve(size: size) else { return false }
-        (place + size - 8).storeBytes(of: 0, as: UInt64.self)  // the padding, before what it pads
-        place.storeBytes(
-            of: msg_header(
-                size: UInt32(size), kind: UInt8(MSG_JSON), flags: UInt8(MSG_INDEXED), shape: shape.pointee.number),
-            as: msg_header.self)
-        place.storeBytes(of: UInt32(text.count), toByteOffset: 8, as: UInt32.self)
-        memcpy(place + Int(MSG_TEXT_OFFSET), text.baseAddress!, text.count)
-        if count > 0 {
-            withUnsafeBytes(of: &checker.pointee.offsets) { _ = memcpy(place + index, $0.baseAddress!, 4 * count) }
+        return withUnsafePointer(to: &checker.pointee.offsets.0) { offsets in
+            outlet.send(text, index: RecordIndex(shape: shape, offsets: offsets))
         }
-        return true
     }
 }

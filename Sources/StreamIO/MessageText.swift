@@ -97,7 +97,7 @@ private struct MessageKey {
         return m - n
     }
 
-    /// ".name", "[3]" or "[\"odd key\"]", shortened: the words of CLuaShim/json.c.
+    /// ".name", "[3]" or "[\"odd key\"]", shortened: the words of CLuaShim/json_encode.c.
     func step() -> String {
         guard kind == .string else {
             var out = ByteWriter(capacity: 64)

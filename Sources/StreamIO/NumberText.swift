@@ -6,7 +6,7 @@
     import Glibc
 #endif
 
-/// Numbers as text, letter by letter as CLuaShim/json.c and Lua's `tostring` write them. In the "C" locale, in which
+/// Numbers as text, letter by letter as CLuaShim/json_encode.c and Lua's `tostring` write them. In the "C" locale, in which
 /// the process runs.
 enum NumberText {
     static func append(_ value: Int64, to out: inout ByteWriter) {

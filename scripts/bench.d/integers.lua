@@ -1,4 +1,4 @@
--- Sums the even ones of 1..n through three isolated stages: generate, filter, sum.
+-- Sums the even ones of 1..n through three isolated stages, with queues of 1024 as in Go: generate, filter, sum.
 local stream = require "stream"
 
 local n = tonumber(arg[1]) or 1000000
@@ -8,6 +8,6 @@ stream.from(stream.generate(function(emit)
     if not emit(i) then return end
   end
 end))
-  :filter("even", function(v) return v % 2 == 0 end)
-  :reduce("sum", 0, function(sum, v) return sum + v end)
+  :filter("even", function(v) return v % 2 == 0 end, { queue = 1024 })
+  :reduce("sum", 0, function(sum, v) return sum + v end, { queue = 1024 })
   :to(stream.stdout())

@@ -1,4 +1,5 @@
--- Builds n records of ten fields, keeps those with an even id, sums another field: three isolated stages.
+-- Builds n records of ten fields, keeps those with an even id, sums another field.
+-- Three isolated stages, with queues of 1024 as in Go.
 local stream = require "stream"
 
 local n = tonumber(arg[1]) or 1000000
@@ -12,6 +13,6 @@ stream.from(stream.generate(function(emit)
     if not emit(record) then return end
   end
 end))
-  :filter("even", function(record) return record.id % 2 == 0 end)
-  :reduce("sum", 0, function(sum, record) return sum + record.bytes end)
+  :filter("even", function(record) return record.id % 2 == 0 end, { queue = 1024 })
+  :reduce("sum", 0, function(sum, record) return sum + record.bytes end, { queue = 1024 })
   :to(stream.stdout())

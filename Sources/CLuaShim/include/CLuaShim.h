@@ -104,7 +104,7 @@ bool shim_decode_protected(lua_State *L, const msg_header *message);
 void shim_message_release(const msg_header *message, void (*release)(void *));
 void shim_message_retain(const msg_header *message, void (*retain)(void *));
 
-/* ---- JSON (json.c) -------------------------------------------------------------------------------------- */
+/* ---- JSON (json_decode.c, json_encode.c) ----------------------------------------------------------------------------------- */
 
 /* Pushes the value of a JSON text (RFC 8259, UTF-8 checked). On failure returns false, pushes nothing and fills
  * `problem`, "byte 17: expected ...". Depth limit MSG_MAX_DEPTH... [-0, +1/0, m] Only under protection. */

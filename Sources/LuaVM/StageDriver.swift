@@ -3,7 +3,7 @@ import CLuaShim
 
 /// What a stage's function is called with and what becomes of its results.
 public enum StageForm: Sendable {
-    case map, filter, each, flatMap, scan, reduce, sink, collect
+    case map, filter, each, flatMap, scan, reduce, sink, collect, route
 
     fileprivate var code: Int32 {
         switch self {
@@ -15,6 +15,7 @@ public enum StageForm: Sendable {
         case .reduce: Int32(SHIM_STAGE_REDUCE.rawValue)
         case .sink: Int32(SHIM_STAGE_SINK.rawValue)
         case .collect: Int32(SHIM_STAGE_COLLECT.rawValue)
+        case .route: Int32(SHIM_STAGE_ROUTE.rawValue)
         }
     }
 }

@@ -20,6 +20,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals and what 
     let output: Channel
     let givesBack: Bool
     let isGenerator: Bool
+    /// What others may read meanwhile.
+    let meter = Meter()
     /// Kept only while the group runs, by the pipeline that owns it.
     unowned(unsafe) var pipeline: PipelineRun!
     private var image: LuaImage?
@@ -148,6 +150,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             givesBack: group.givesBack)
         worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
         ports.onFailure = { [self] failure in judge(failure) }
+        ports.meter = group.meter
     }
 
     func start() {

@@ -31,6 +31,9 @@ final class StagePorts {
     var onFailure: ((ScriptFailure) -> Bool)?
     /// Why the input or the output ended early, if a context ended.
     private(set) var endReason: Reason?
+    /// What others may read meanwhile, and what of it stands there.
+    var meter: Meter?
+    private var published = Meter.Counts()
 
     init(
         driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool
@@ -154,6 +157,16 @@ final class StagePorts {
     func settle() {
         if output != nil && !driver.isRendezvous { commit(unused: max(0, driver.grant - driver.pending)) }
         creditAll()
+        publish()
+    }
+
+    private func publish() {
+        guard let meter else { return }
+        let counts = Meter.Counts(
+            received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
+        meter.add(counts - published)
+        published = counts
     }
 
     private func takeWritten() -> Batch {
@@ -179,7 +192,7 @@ final class StagePorts {
         let taken = Int(driver.received - creditedUpTo)
         if taken > 0 {
             creditedUpTo = driver.received
-            input.credit(taken, all: true)
+            input.credit(taken, bytes: 0, all: true)  // the batch's bytes: when it is retired
         }
     }
 
@@ -193,6 +206,7 @@ final class StagePorts {
         guard let input, let batch else { return }
         self.batch = nil
         driver.setInput(nil, count: 0)
+        let bytes = batch.byteCount
         batch.drop()
         let memory = batch.surrender()
         if output != nil && driver.pending == 0 && memory.capacity <= 1 << 18 {
@@ -202,7 +216,8 @@ final class StagePorts {
         }
         let taken = Int(driver.received - creditedUpTo)
         creditedUpTo = driver.received
-        if taken > 0 { input.credit(taken, all: false) }
+        input.credit(taken, bytes: bytes, all: false)
+        publish()
     }
 
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.
@@ -213,7 +228,7 @@ final class StagePorts {
         self.batch = nil
         if let unread = driver.unread {
             // what was read still holds its objects: they are released with the batch's front part
-            let rest = Batch()
+            let rest = Batch(), bytes = batch.byteCount
             while let message = batch.first {
                 if UnsafeRawPointer(message) >= unread {
                     rest.append(message)
@@ -226,11 +241,11 @@ final class StagePorts {
             if givesBack {
                 let count = rest.count
                 input.giveBack(rest)  // before the credit: nobody may slip in between
-                input.credit(count, all: false)
+                input.credit(count, bytes: bytes, all: false)
             } else {
                 let left = rest.drop()
                 droppedIn += left
-                input.credit(left, all: true)
+                input.credit(left, bytes: bytes, all: true)
             }
         }
     }

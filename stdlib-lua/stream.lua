@@ -151,6 +151,8 @@ local open = {}
 
 local function is_pipeline(value) return type(value) == "table" and rawget(value, "is_pipeline") == true end
 
+local function describe(value) return is_pipeline(value) and "a pipeline" or host.kind(value) end
+
 local function expect_pipeline(self, method)
   if not is_pipeline(self) then
     misuse(("%s was called on %s: call it as pipeline:%s(...)"):format(method, host.kind(self), method))
@@ -469,7 +471,7 @@ function Pipeline.tee(self, ...)
   for i = 1, functions_of.n do
     if type(functions_of[i]) ~= "function" then
       misuse(("argument %d of tee expected a function that gets a branch, got %s"):format(i,
-        host.kind(functions_of[i])))
+        describe(functions_of[i])))
     end
   end
   local stage = { op = "tee", name = "tee", place = place(), branches = branches }
@@ -529,7 +531,7 @@ function Pipeline.route(self, options)
     check_options(what, given, branch_options)
     for _, field in ipairs { "when", "to" } do
       if type(given[field]) ~= "function" then
-        misuse(("%s of %s expected a function, got %s"):format(field, what, host.kind(given[field])))
+        misuse(("%s of %s expected a function, got %s"):format(field, what, describe(given[field])))
       end
     end
     predicates[i] = given.when
@@ -538,7 +540,7 @@ function Pipeline.route(self, options)
   local otherwise = options.otherwise
   if otherwise ~= nil and type(otherwise) ~= "function" then
     misuse(("otherwise of route \"%s\" expected a function that gets a branch, got %s"):format(name,
-      host.kind(otherwise)))
+      describe(otherwise)))
   end
   for i, branch in ipairs(branches) do
     branch.chains = grow(self, ("route \"%s\""):format(name), branch.name, options[i].to).chains

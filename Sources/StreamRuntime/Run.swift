@@ -294,9 +294,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         }
         if over { return }
         if context.reason != nil { return }
-        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting)
+        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
         if waiting.isEmpty {  // threads of sources and sinks, which nobody sees
-            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }
+            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
         }
         guard !waiting.isEmpty else { return }
         fail(

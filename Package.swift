@@ -41,7 +41,7 @@ let package = Package(
         .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore", "CMessage"]),
         .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim", "StreamCore", "CMessage"]),
         .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
-        .testTarget(name: "StreamhostTests", dependencies: ["StreamHost"]),
+        .testTarget(name: "StreamhostTests", dependencies: ["StreamRuntime", "streamhost"]),
         .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),
         .executableTarget(
             name: "streamhost",

@@ -75,23 +75,66 @@ end
 
 -- ---- Sources and sinks ----------------------------------------------------------------------------------------------
 
-local formats = { lines = true, json = true, bytes = true }
+local formats = { lines = true, json = true, csv = true, bytes = true }
 local connector = { __name = "connector", __metatable = false }
 
+local function switch(what, value)
+  if value ~= nil and type(value) ~= "boolean" then
+    misuse(("%s expected true or false, got %s"):format(what, host.kind(value)))
+  end
+  return value
+end
+
+-- The names of CSV's fields: a copy of the list.
+local function column_names(what, list)
+  if type(list) ~= "table" or #list == 0 then
+    misuse(([[%s expected a list of names such as { "id", "name" }, got %s]]):format(
+      what, type(list) == "table" and "an empty one" or host.kind(list)))
+  end
+  local names, places = {}, {}
+  for i = 1, #list do
+    local name = text(("%s, element %d,"):format(what, i), list[i])
+    if name == "" then misuse(("%s, element %d, is an empty name"):format(what, i)) end
+    if not utf8.len(name) then misuse(("%s, element %d, is not UTF-8"):format(what, i)) end
+    if places[name] then misuse(("%s has '%s' twice, as elements %d and %d"):format(what, name, places[name], i)) end
+    names[i], places[name] = name, i
+  end
+  return names
+end
+
 local function connect(kind, options, known)
-  options = check_options("stream." .. kind, options, known)
-  local format = options.format or "lines"
+  local what = "stream." .. kind
+  options = check_options(what, options, known)
+  local format = options.format == nil and "lines" or text("format of " .. what, options.format)
   if not formats[format] then unknown("format", format, formats) end
-  local result = { kind = kind, format = format, append = options.append, connector = true }
+  local result = { kind = kind, format = format, connector = true }
   if known.path then
     if options.path == nil then misuse("stream.file expected a path: stream.file { path = \"...\" }") end
     result.path = text("path of stream.file", options.path)
   end
+  result.append = switch("append of " .. what, options.append)
+  result.follow = switch("follow of " .. what, options.follow)
+  if options.from ~= nil then
+    if options.from ~= "begin" and options.from ~= "end" then
+      misuse(([[from of %s expected "begin" or "end", got %s]]):format(what, host.kind(options.from)))
+    end
+    if not options.follow then misuse(("from of %s goes with follow = true"):format(what)) end
+    result.from = options.from
+  end
+  if options.columns ~= nil then
+    if format ~= "csv" then misuse(("columns of %s goes with format = \"csv\""):format(what)) end
+    result.columns = column_names("columns of " .. what, options.columns)
+  end
   return setmetatable(result, connector)
 end
 
-local plain = { format = true }
-local file = { path = true, format = true, append = true }
+local plain = { format = true, columns = true }
+local file = { path = true, format = true, columns = true, append = true, follow = true, from = true }
+
+-- Options that a file has only at the other end of a pipeline.
+local function check_end(description, name, other)
+  if description[name] then misuse(("%s is an option of a %s"):format(name, other)) end
+end
 
 function stream.stdin(options) return connect("stdin", options, plain) end
 function stream.stdout(options) return connect("stdout", options, plain) end
@@ -217,6 +260,10 @@ local function extend(self, stage)
   use(self)
   local stages, buffer = stages_of(self, stage.op == "merge")
   if buffer then
+    if stage.fused then
+      misuse(("stage \"%s\": with isolated = false it has no queue of its own; leave out the :buffer before it"):format(
+        stage.name))
+    end
     if stage.has_queue then
       misuse(("stage \"%s\": its queue is set twice, by the :buffer before it too; leave one of them out"):format(
         stage.name))
@@ -237,6 +284,7 @@ function stream.from(source, options)
   elseif type(source) == "table" and rawget(source, "connector") and (source.is_source or sources[source.kind]) then
     description = {}
     for name, value in pairs(source) do description[name] = value end
+    check_end(source, "append", "sink")
   elseif type(source) == "function" then
     misuse("stream.from expected a source, got a function: write stream.from(stream.generate(function(emit) ... end))")
   else
@@ -253,8 +301,10 @@ function stream.from(source, options)
 end
 
 local stage_options = {
-  workers = true, queue = true, on_error = true, memory = true, capacity = true, isolated = true,
+  workers = true, ordered = true, key = true, queue = true, on_error = true, memory = true, isolated = true,
 }
+-- Stages of functions, which work value by value.
+local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
 local parts = { process = true, setup = true, flush = true, teardown = true }
 
 -- The functions of a stage: one function, or a table of them.
@@ -279,10 +329,52 @@ local function functions(method, name, fn, whole_stage)
   return { process = fn.process, setup = fn.setup, flush = fn.flush, teardown = fn.teardown }
 end
 
+local function boolean(what, value)
+  if value ~= nil and type(value) ~= "boolean" then
+    misuse(("%s expected true or false, got %s"):format(what, host.kind(value)))
+  end
+  return value
+end
+
+local function check_key(name, key)
+  if key == nil or type(key) == "function" or (type(key) == "string" and key ~= "") then return key end
+  misuse(("key of stage \"%s\" expected the name of a field or a function, got %s"):format(
+    name, key == "" and "an empty string" or host.kind(key)))
+end
+
+-- The stage or generator in whose worker a stage with isolated = false runs.
+local function leader(self, name, op, options)
+  if op == "stage" then
+    misuse(("stage \"%s\": a :stage process cannot run with isolated = false, it reads a channel and gets no values; "
+      .. "use map, filter, each, flat_map, scan or reduce"):format(name))
+  end
+  local last = self.stages[#self.stages]
+  local before = last and last.op or self.source.kind
+  if last and by_value[before] or not last and before == "generate" then
+    for _, option in ipairs { "workers", "ordered", "key", "queue", "memory" } do
+      if options[option] ~= nil then
+        misuse(("stage \"%s\": with isolated = false it has the %s of %s: give %s there, or leave out isolated"):format(
+          name, option, last and ("stage \"%s\""):format(last.name) or "the generator", option))
+      end
+    end
+    return last and (last.leader or last)
+  end
+  misuse(("stage \"%s\": isolated = false expected map, filter, each, flat_map, scan, reduce or stream.generate right "
+    .. "before it, got %s"):format(name, last and before or ("the source " .. before)))
+end
+
 local function stage_of(self, op, name, code, options, extra)
+  if not is_pipeline(self) then extend(self) end -- raises
+  if type(options) == "table" and options.capacity ~= nil then
+    misuse(("stage \"%s\" has no option 'capacity': the queue in front of it is queue = n"):format(name))
+  end
   options = check_options("stage \"" .. name .. "\"", options, stage_options)
   local stage = { op = op, name = name, place = place(), code = code }
   stage.workers = options.workers == nil and 1 or whole("workers of stage \"" .. name .. "\"", options.workers, 1, 4096)
+  stage.ordered = boolean("ordered of stage \"" .. name .. "\"", options.ordered)
+  local isolated = boolean("isolated of stage \"" .. name .. "\"", options.isolated)
+  stage.key = check_key(name, options.key)
+  code.key = type(stage.key) == "function" and stage.key or nil
   stage.queue, stage.queue_bytes = queue_of("queue of stage \"" .. name .. "\"", options.queue)
   stage.has_queue = options.queue ~= nil
   if options.memory ~= nil then
@@ -294,6 +386,17 @@ local function stage_of(self, op, name, code, options, extra)
     stage.memory = bytes
   end
   stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
+  if isolated == false then
+    stage.fused, stage.leader = true, leader(self, name, op, options)
+  end
+  if op == "stage" and stage.ordered and stage.workers > 1 then
+    misuse(("stage \"%s\": ordered expected a stage that works value by value; nobody knows which value a :stage "
+      .. "process makes from which"):format(name))
+  end
+  local shared = stage.leader or stage
+  if (op == "scan" or op == "reduce") and shared.workers > 1 and not shared.key then
+    misuse(("stage \"%s\": %s over several workers needs key"):format(name, op))
+  end
   if extra then for key, value in pairs(extra) do stage[key] = value end end
   return extend(self, stage)
 end
@@ -314,9 +417,6 @@ local function folding(op)
     text("argument 1 of " .. op, name)
     if type(fn) ~= "function" then
       misuse(("stage \"%s\": %s expected a function, got %s"):format(name, op, host.kind(fn)))
-    end
-    if options and options.workers and options.workers ~= 1 then
-      misuse(("stage \"%s\": %s over several workers needs key"):format(name, op))
     end
     return stage_of(self, op, name, { process = fn, initial = initial }, options)
   end
@@ -361,6 +461,7 @@ function Pipeline.to(self, sink, options)
     description = { kind = "function", code = sink }
   elseif type(sink) == "table" and rawget(sink, "connector") and (sink.is_sink or sinks[sink.kind]) then
     description = sink
+    check_end(sink, "follow", "source")
   else
     misuse(("to expected a sink (stream.stdout, stderr, file, null_sink, a channel or a function), got %s")
       :format(host.kind(sink)))

@@ -31,7 +31,8 @@ enum {
     FINE_CLASSES = FINE_MAX / STEP,
     SMALL_MAX = 2048,
     CLASSES = FINE_CLASSES + 12,
-    FIRST_CHUNK = 4 << 10, FIRST_CHUNKS = 8,    /* many states are small */
+    FIRST_CHUNK = 16 << 10,                     /* the libraries, which every state has */
+    SMALL_CHUNK = 2 << 10, SMALL_CHUNKS = 9,    /* many states need little more */
     MIDDLE_CHUNK = 32 << 10, MIDDLE_CHUNKS = 64,
     LAST_CHUNK = 64 << 10,
     REFUSED_SIZE = 64 << 10    /* between 2 S and 4 S: new strings and userdata from this size on */
@@ -67,9 +68,9 @@ static void push_free(shim_allocator *a, void *block, unsigned c) {
 
 /* A new chunk to carve, its predecessor's rest given to the lists. false: no memory. [-0, +0, -] */
 static bool add_chunk(shim_allocator *a, size_t need) {
-    size_t size = a->chunk_count < FIRST_CHUNKS ? FIRST_CHUNK
+    size_t size = a->chunk_count == 0 ? FIRST_CHUNK : a->chunk_count < SMALL_CHUNKS ? SMALL_CHUNK
         : a->chunk_count < MIDDLE_CHUNKS ? MIDDLE_CHUNK : LAST_CHUNK;
-    if (size < need + sizeof(chunk)) size = MIDDLE_CHUNK;
+    if (size < need + sizeof(chunk)) size = need + sizeof(chunk);
     chunk *k = malloc(size);
     if (k == NULL) return false;
     for (size_t rest; (rest = (size_t)(a->bump_end - a->bump)) >= STEP;) {

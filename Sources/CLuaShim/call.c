@@ -1,5 +1,5 @@
 /* Calls by which the host moves values in and out of a state: protected, so that none of them raises. */
-#include "internal.h"
+#include "record.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -64,6 +64,8 @@ bool shim_set_field(lua_State *L, int table, const char *name) {
 
 /* stack: table, name. [-2, +1, m] */
 static int get_field_body(lua_State *L) {
+    shim_record *r = shim_record_of(L, 1);
+    if (r != NULL) shim_record_fill(L, 1, r);
     lua_pushstring(L, lua_touserdata(L, 2));
     lua_rawget(L, 1);
     return 1;
@@ -79,6 +81,21 @@ int shim_get_field(lua_State *L, int table, const char *name) {
         lua_pushnil(L);
     }
     return lua_type(L, -1);
+}
+
+/* [-1, +1, m] */
+static int settle_body(lua_State *L) {
+    shim_record *r = shim_record_of(L, 1);
+    if (r != NULL) shim_record_settle(L, 1, r);
+    return 0;
+}
+
+bool shim_settle(lua_State *L, int index) {
+    if (shim_record_of(L, index) == NULL) return true;
+    lua_pushvalue(L, index);
+    lua_pushcfunction(L, settle_body);
+    lua_insert(L, -2);
+    return lua_pcall(L, 1, 0, 0) == LUA_OK;
 }
 
 bool shim_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
@@ -190,6 +207,10 @@ bool shim_record_library(lua_State *L, const char *name) {
 }
 
 void shim_mark_array(lua_State *L) {
+    if (!shim_settle(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
     lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_array);
     lua_setmetatable(L, -2);
 }
@@ -278,7 +299,8 @@ static void describe(lua_State *L, int index, size_t limit, shim_buffer *out, in
         }
         return;
     }
-    if (depth >= 3 || !lua_checkstack(L, 4)) {
+    shim_record *r = shim_record_of(L, index);
+    if (depth >= 3 || !lua_checkstack(L, 6) || (r != NULL && !shim_record_fill_protected(L, index, r))) {
         shim_buffer_append(out, "{...}", 5);
         return;
     }
@@ -286,6 +308,10 @@ static void describe(lua_State *L, int index, size_t limit, shim_buffer *out, in
     bool first = true;
     lua_pushnil(L);
     while (lua_next(L, index)) {
+        if (r != NULL && shim_is_record_key(L, -2)) {
+            lua_pop(L, 1);
+            continue;
+        }
         if (!first)
             shim_buffer_append(out, ", ", 2);
         if (out->used >= limit) {

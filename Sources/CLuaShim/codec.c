@@ -1,6 +1,7 @@
 /* Values to messages and back: the copy by which values cross from one state to another. The layout is CMessage.h's.
  * Encoding never raises, so that host functions may encode; decoding may raise on memory. */
-#include "internal.h"
+#include "json.h"
+#include "record.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -76,7 +77,7 @@ static int fail_kind(lua_State *L, shim_problem *p, const frame *f, int index) {
 /* ---- Encoding ---- */
 
 static inline bool put_tag(shim_buffer *out, uint8_t tag, const void *bytes, size_t n) {
-    if (!shim_buffer_reserve(out, 1 + n))
+    if (out->capacity - out->used < 1 + n && !shim_buffer_reserve(out, 1 + n))
         return false;
     out->bytes[out->used] = tag;
     memcpy(out->bytes + out->used + 1, bytes, n);
@@ -86,7 +87,7 @@ static inline bool put_tag(shim_buffer *out, uint8_t tag, const void *bytes, siz
 
 static int put_table(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *parent, bool *objects);
 
-static int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *f, bool *objects) {
+static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *f, bool *objects) {
     bool ok;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
@@ -107,7 +108,12 @@ static int put_value(lua_State *L, int index, shim_buffer *out, shim_problem *p,
         if (n > MSG_MAX_SIZE)
             return fail(L, p, f, "a string larger than 1 GB");
         uint32_t length = (uint32_t)n;
-        ok = put_tag(out, MSG_VALUE_STRING, &length, sizeof length) && shim_buffer_append(out, s, n);
+        ok = out->capacity - out->used >= 5 + n || shim_buffer_reserve(out, 5 + n);
+        if (ok) {
+            put_tag(out, MSG_VALUE_STRING, &length, sizeof length);
+            memcpy(out->bytes + out->used, s, n);
+            out->used += n;
+        }
         break;
     }
     case LUA_TTABLE:
@@ -154,6 +160,9 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
         return fail(L, p, parent, "nested deeper than 200");
     if (!lua_checkstack(L, 6))
         return fail(L, p, parent, "not enough memory");
+    shim_record *r = shim_record_of(L, index);
+    if (r != NULL && !shim_record_fill_protected(L, index, r))
+        return fail(L, p, parent, "not enough memory");
     size_t head = out->used;
     uint32_t array = 0, pairs = 0;
     lua_Unsigned length = lua_rawlen(L, index);
@@ -173,24 +182,33 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
             return -1;
         lua_pop(L, 1);
     }
+    int key = lua_gettop(L) + 1;
+    f.key = key;
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        int key = lua_gettop(L) - 1;
-        if (lua_isinteger(L, key)) {
+        if (r != NULL && shim_is_record_key(L, key)) {
+            lua_pop(L, 1);
+            continue;
+        }
+        int type = lua_type(L, key);
+        if (type == LUA_TNUMBER && lua_isinteger(L, key)) {
             lua_Integer i = lua_tointeger(L, key);
             if (i >= 1 && (lua_Unsigned)i <= array) {
                 lua_pop(L, 1);
                 continue;
             }
         }
-        f.key = key;
-        int type = lua_type(L, key);
         if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN) {
             char what[160];
             snprintf(what, sizeof what, "a key that is %s stays in the worker that made it", shim_kind_phrase(L, key));
             return fail(L, p, parent, what);
         }
-        if (put_value(L, key, out, p, &f, objects) != 0 || put_value(L, key + 1, out, p, &f, objects) != 0)
+        /* A table of many pairs is a map: its keys are data, and would use the symbols up. */
+        uint32_t symbol = type == LUA_TSTRING ? shim_symbol_of(L, key, pairs < MSG_SHAPE_FIELDS) : MSG_NO_SYMBOL;
+        if (symbol != MSG_NO_SYMBOL ? !put_tag(out, MSG_VALUE_KEY, &symbol, sizeof symbol)
+                                    : put_value(L, key, out, p, &f, objects) != 0)
+            return symbol != MSG_NO_SYMBOL ? fail(L, p, parent, "not enough memory") : -1;
+        if (put_value(L, key + 1, out, p, &f, objects) != 0)
             return -1;
         pairs++;
         lua_pop(L, 1);
@@ -201,13 +219,54 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
     return 0;
 }
 
+/* A record inside a value: its text where it came from JSON. 1: it is to be written as a table. */
+static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out) {
+    shim_problem problem;
+    size_t start = out->used;
+    if (r->message->kind != MSG_JSON)
+        return 1;
+    uint32_t length = 0;
+    if (!put_tag(out, MSG_VALUE_JSON, &length, sizeof length) ||
+        shim_record_text(L, index, r, out, &problem, true) != 0) {
+        out->used = start; /* it has something that JSON has not */
+        return 1;
+    }
+    length = (uint32_t)(out->used - start - 5);
+    memcpy(out->bytes + start + 1, &length, sizeof length);
+    return 0;
+}
+
 static int put_table(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *parent, bool *objects) {
+    shim_record *r = shim_record_of(L, index);
+    if (r != NULL && put_record(L, index, r, out) == 0)
+        return 0;
     if (!put_tag(out, MSG_VALUE_TABLE, "", 0))
         return fail(L, p, parent, "not enough memory");
     return put_table_body(L, index, out, p, parent, objects);
 }
 
-int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+/* A record as a message of its own. 1: it is to be written as a table. */
+static int encode_record(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *p) {
+    size_t start = out->used;
+    if (shim_record_is_untouched(r))
+        return shim_buffer_append(out, r->message, r->message->size) ? 0 : fail(L, p, NULL, "not enough memory");
+    if (r->message->kind != MSG_JSON || !shim_buffer_reserve(out, MSG_TEXT_OFFSET))
+        return 1;
+    out->used += MSG_TEXT_OFFSET;
+    shim_problem no_text; /* it has something that JSON has not */
+    if (shim_record_text(L, index, r, out, &no_text, true) != 0 || !shim_buffer_reserve(out, 8)) {
+        out->used = start;
+        return 1;
+    }
+    uint32_t length = (uint32_t)(out->used - start - MSG_TEXT_OFFSET), size = msg_padded(MSG_TEXT_OFFSET + length);
+    memset(out->bytes + out->used, 0, 8);
+    *(msg_header *)(out->bytes + start) = (msg_header){size, MSG_JSON, 0, 0};
+    memcpy(out->bytes + start + MSG_HEADER_SIZE, &length, sizeof length);
+    out->used = start + size;
+    return 0;
+}
+
+static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
     size_t start = out->used;
     index = lua_absindex(L, index);
     int top = lua_gettop(L);
@@ -271,6 +330,13 @@ int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem
     }
     case LUA_TTABLE: {
         bool objects = false;
+        shim_record *r = shim_record_of(L, index);
+        if (r != NULL) {
+            out->used = start;
+            int status = encode_record(L, index, r, out, problem);
+            if (status <= 0)
+                return status;
+        }
         out->used = start + 8;
         if (put_table_body(L, index, out, problem, NULL, &objects) != 0) {
             lua_settop(L, top);
@@ -293,6 +359,19 @@ int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem
     }
 }
 
+int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+    shim_vm *vm = vm_of(L);
+    bool could = vm->may_raise;
+    vm->may_raise = false;
+    int status = encode(L, index, out, problem);
+    vm->may_raise = could;
+    return status;
+}
+
+int shim_encode_raising(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+    return encode(L, index, out, problem);
+}
+
 /* ---- Decoding ---- */
 
 static inline uint32_t read_u32(const uint8_t *p) {
@@ -301,23 +380,27 @@ static inline uint32_t read_u32(const uint8_t *p) {
     return n;
 }
 
-/* Pushes one nested value, returns what follows it. [-0, +1, m] */
-static const uint8_t *get_value(lua_State *L, const uint8_t *p);
+static const uint8_t *get_value(lua_State *L, const uint8_t *p, int names);
 
 /* [-0, +1, m] */
-static const uint8_t *get_table_body(lua_State *L, const uint8_t *p) {
+static const uint8_t *get_table_body(lua_State *L, const uint8_t *p, int names) {
     uint8_t flags = p[0];
     uint32_t array = read_u32(p + 1), pairs = read_u32(p + 5);
     p += 9;
     luaL_checkstack(L, 6, "value");
     lua_createtable(L, (int)array, (int)pairs);
     for (uint32_t i = 1; i <= array; i++) {
-        p = get_value(L, p);
+        p = get_value(L, p, names);
         lua_rawseti(L, -2, i);
     }
     for (uint32_t i = 0; i < pairs; i++) {
-        p = get_value(L, p);
-        p = get_value(L, p);
+        if (*p == MSG_VALUE_KEY) {
+            shim_push_name(L, names, read_u32(p + 1));
+            p += 5;
+        } else {
+            p = get_value(L, p, names);
+        }
+        p = get_value(L, p, names);
         lua_rawset(L, -3);
     }
     if (flags & MSG_TABLE_IS_ARRAY) {
@@ -327,7 +410,8 @@ static const uint8_t *get_table_body(lua_State *L, const uint8_t *p) {
     return p;
 }
 
-static const uint8_t *get_value(lua_State *L, const uint8_t *p) {
+/* Pushes one nested value, returns what follows it. `names` is the index of the table of names. [-0, +1, m] */
+static const uint8_t *get_value(lua_State *L, const uint8_t *p, int names) {
     switch (*p++) {
     case MSG_VALUE_FALSE: lua_pushboolean(L, 0); return p;
     case MSG_VALUE_TRUE: lua_pushboolean(L, 1); return p;
@@ -349,7 +433,16 @@ static const uint8_t *get_value(lua_State *L, const uint8_t *p) {
         lua_pushlstring(L, (const char *)p + 4, n);
         return p + 4 + n;
     }
-    case MSG_VALUE_TABLE: return get_table_body(L, p);
+    case MSG_VALUE_TABLE: return get_table_body(L, p, names);
+    case MSG_VALUE_JSON: {
+        uint32_t n = read_u32(p);
+        if (p[4] == '{' || p[4] == '[') {
+            shim_push_json_record(L, (const char *)p + 4, n);
+        } else {
+            shim_json_value(L, p + 4, p + 4 + n);
+        }
+        return p + 4 + n;
+    }
     default: {
         void *ref;
         memcpy(&ref, p, sizeof ref);
@@ -357,6 +450,15 @@ static const uint8_t *get_value(lua_State *L, const uint8_t *p) {
         return p + sizeof ref;
     }
     }
+}
+
+const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p) {
+    if (*p != MSG_VALUE_TABLE)
+        return get_value(L, p, 0);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_names);
+    p = get_value(L, p, lua_gettop(L));
+    lua_remove(L, -2);
+    return p;
 }
 
 void shim_decode(lua_State *L, const msg_header *message) {
@@ -368,13 +470,21 @@ void shim_decode(lua_State *L, const msg_header *message) {
     case MSG_INTEGER: lua_pushinteger(L, *(const int64_t *)payload); return;
     case MSG_FLOAT: lua_pushnumber(L, *(const double *)payload); return;
     case MSG_STRING: lua_pushlstring(L, (const char *)payload + 4, read_u32(payload)); return;
-    case MSG_TABLE: get_table_body(L, payload); return;
-    case MSG_JSON: {
-        shim_problem problem;
-        if (!shim_json_decode(L, (const char *)payload + 4, read_u32(payload), &problem))
-            luaL_error(L, "not JSON: %s", problem.text);
+    case MSG_TABLE:
+        if (shim_is_record(message)) {
+            shim_push_record(L, message);
+        } else {
+            lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_names);
+            get_table_body(L, payload, lua_gettop(L));
+            lua_remove(L, -2);
+        }
         return;
-    }
+    case MSG_JSON:
+        if (shim_is_record(message))
+            shim_push_record(L, message);
+        else
+            shim_json_value(L, payload + 4, payload + 4 + read_u32(payload));
+        return;
     default: {
         void *ref;
         memcpy(&ref, payload, sizeof ref);
@@ -411,17 +521,21 @@ static const uint8_t *visit_table(const uint8_t *p, void (*visit)(void *)) {
 static const uint8_t *visit_value(const uint8_t *p, void (*visit)(void *)) {
     switch (*p++) {
     case MSG_VALUE_INTEGER: case MSG_VALUE_FLOAT: return p + 8;
-    case MSG_VALUE_STRING: return p + 4 + read_u32(p);
+    case MSG_VALUE_KEY: return p + 4;
+    case MSG_VALUE_STRING: case MSG_VALUE_JSON: return p + 4 + read_u32(p);
     case MSG_VALUE_TABLE: return visit_table(p, visit);
     case MSG_VALUE_OBJECT: {
         void *ref;
         memcpy(&ref, p, sizeof ref);
-        visit(ref);
+        if (visit != NULL)
+            visit(ref);
         return p + sizeof ref;
     }
     default: return p;
     }
 }
+
+const uint8_t *shim_skip_value(const uint8_t *p) { return visit_value(p, NULL); }
 
 static void visit_objects(const msg_header *message, void (*visit)(void *)) {
     const uint8_t *payload = (const uint8_t *)(message + 1);

@@ -3,21 +3,23 @@
  * be stopped anywhere; when a batch is used up or full it yields to the host, which refills and continues it.
  *
  * Stack of the driver's function: 1 the script's function, 2 the message handler, 3 emit (flat_map), the state (scan,
- * reduce) or the table (collect). */
-#include "internal.h"
+ * reduce) or the table (collect), 4 the transient record, if the script's function keeps none. */
+#include "driver.h"
+#include "record.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUNCTION = 1, HANDLER = 2, EXTRA = 3 };
+enum { FUNCTION = 1, HANDLER = 2, EXTRA = 3, RECORD = 4 };
 enum {
     STEP_NEXT,    /* take the next value */
     STEP_CALLED,  /* the function has returned: its results are on top */
     STEP_SEND,    /* a result on top waits for room in the output */
     STEP_FORWARD, /* the value in hand waits for room in the output */
     STEP_ROUTE,   /* the same, with the number on top written behind it */
-    STEP_JUDGED   /* the host has decided what follows a failure */
+    STEP_JUDGED,  /* the host has decided what follows a failure */
+    STEP_FAILED,  /* an error is on top */
+    STEP_MARK     /* the mark in hand waits for room in the output */
 };
-enum { BATCH_BYTES = 256 * 1024 };
 
 static int drive(lua_State *L, int status, lua_KContext context);
 
@@ -29,31 +31,22 @@ static int ask(lua_State *L, shim_driver *d, int want, int step) {
     return lua_yieldk(L, 0, (lua_KContext)(uintptr_t)d, drive);
 }
 
-static inline bool has_room(const shim_driver *d) { return d->count < d->grant && d->out.used < BATCH_BYTES; }
-
-/* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, -] */
-static int emit_value(lua_State *L, int index, shim_driver *d) {
-    size_t start = d->out.used;
-    if (shim_encode(L, index, &d->out, &d->problem) != 0)
-        return -1;
-    d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
-    d->count++;
-    d->emitted++;
-    return 0;
-}
-
 /* Appends the message in hand as it came. [-0, +0, -] */
 static int forward(lua_State *L, shim_driver *d) {
     const msg_header *message = d->message;
-    if (!shim_buffer_append(&d->out, message, message->size))
+    if (message->size == 16 && d->out.capacity - d->out.used >= 16) {
+        memcpy(d->out.bytes + d->out.used, message, 16);
+        d->out.used += 16;
+    } else if (!shim_buffer_append(&d->out, message, message->size)) {
         return -1;
+    }
     if (message->flags & MSG_HAS_OBJECTS) {
         shim_message_retain(message, vm_of(L)->host->retain);
         d->objects = true;
     }
     d->count++;
     d->emitted++;
-    return 0;
+    return d->stage != SHIM_STAGE_KEY || shim_driver_add_lane(d) ? 0 : -1;
 }
 
 /* The results of the function for the value in hand. [-0, +0, m] */
@@ -83,6 +76,8 @@ static int settle(lua_State *L, shim_driver *d) {
         return STEP_NEXT;
     case SHIM_STAGE_ROUTE:
         return STEP_ROUTE;
+    case SHIM_STAGE_KEY:
+        return shim_driver_key(L, d) ? STEP_FORWARD : STEP_FAILED;
     default:
         return STEP_NEXT;
     }
@@ -96,7 +91,14 @@ static int call(lua_State *L, shim_driver *d) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
     }
-    shim_decode(L, d->message);
+    if (d->message->kind == MSG_INTEGER) {
+        lua_pushinteger(L, *(const int64_t *)(d->message + 1));
+    } else if (d->record != NULL && shim_is_record(d->message)) {
+        shim_renew_transient(L, RECORD, d->record, d->message);
+        lua_pushvalue(L, RECORD);
+    } else {
+        shim_decode(L, d->message);
+    }
     if (d->stage == SHIM_STAGE_FLAT_MAP) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
@@ -111,7 +113,7 @@ static int drive(lua_State *L, int status, lua_KContext context) {
     for (;;) {
         switch (step) {
         case STEP_NEXT:
-            lua_settop(L, EXTRA);
+            lua_settop(L, RECORD);
             if (d->message != NULL) { /* done with: its bytes may go */
                 d->cursor += d->message->size;
                 d->message = NULL;
@@ -119,11 +121,18 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             if (d->closed)
                 return 0;
             if (d->cursor == d->end) {
-                if (d->ended)
+                if (d->ended) {
+                    lua_pushvalue(L, EXTRA);
                     return 1; /* reduce: the state; collect: the table */
+                }
                 return ask(L, d, SHIM_WANT_INPUT, STEP_NEXT);
             }
             d->message = (const msg_header *)d->cursor;
+            if (d->message->kind == MSG_MARK) {
+                d->marks++;
+                step = STEP_MARK;
+                continue;
+            }
             d->received++;
             if (d->stage == SHIM_STAGE_COLLECT) {
                 shim_decode(L, d->message);
@@ -134,11 +143,17 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             step = STEP_CALLED;
             continue;
         case STEP_CALLED:
-            if (status != LUA_OK && status != LUA_YIELD) {
-                d->failed++;
-                return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED); /* the error is on top */
-            }
-            step = settle(L, d);
+            step = status == LUA_OK || status == LUA_YIELD ? settle(L, d) : STEP_FAILED;
+            continue;
+        case STEP_FAILED:
+            d->failed++;
+            return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED);
+        case STEP_MARK:
+            if (!d->closed && !has_room(d))
+                return ask(L, d, SHIM_WANT_OUTPUT, STEP_MARK);
+            if (!d->closed && !pass_mark(d))
+                return luaL_error(L, "not enough memory");
+            step = STEP_NEXT;
             continue;
         case STEP_SEND:
         case STEP_FORWARD:
@@ -152,9 +167,9 @@ static int drive(lua_State *L, int status, lua_KContext context) {
                 if (forward(L, d) != 0)
                     return luaL_error(L, "not enough memory");
             } else if (emit_value(L, lua_gettop(L), d) != 0) {
-                d->failed++;
                 lua_pushstring(L, d->problem.text);
-                return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED);
+                step = STEP_FAILED;
+                continue;
             }
             if (d->rendezvous)
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
@@ -184,6 +199,9 @@ static int start(lua_State *L) {
         lua_newtable(L);
         lua_replace(L, EXTRA);
     }
+    bool folds = d->stage == SHIM_STAGE_SCAN || d->stage == SHIM_STAGE_REDUCE; /* the state is first, and is kept */
+    bool lets_go = d->stage != SHIM_STAGE_COLLECT && shim_lets_go(L, FUNCTION, folds ? 1 : 0, !folds);
+    d->record = lets_go ? shim_push_transient(L) : NULL;
     d->step = STEP_NEXT;
     return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
 }
@@ -210,6 +228,7 @@ static int emit(lua_State *L) {
     shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
     if (d == NULL)
         return luaL_error(L, "emit: the stage has ended");
+    check_owner(L, d);
     lua_settop(L, 1);
     if (d->closed) {
         lua_pushnil(L);

@@ -62,8 +62,13 @@ typedef struct pristine_entry {
 typedef struct pristine_library { char *name; pristine_entry *entries; size_t count; } pristine_library;
 typedef struct pristine { pristine_library *libraries; size_t count; } pristine;
 
+/* Under this name, which no library has, the metatable of strings is recorded too. */
+#define IMAGE_STRING_METATABLE "#string"
+
 /* What shim_pristine_record found; empty before it ran. */
 const pristine *shim_image_pristine(void);
+/* The same for a thread that has not made a state yet; NULL: nothing is recorded. */
+const pristine *shim_image_pristine_ready(void);
 /* The entry of that key, or NULL. */
 const pristine_entry *shim_image_pristine_find(const pristine_library *library, const char *key, size_t length);
 /* Whether the value at `index` is what a fresh state has there; `libraries` is the index of the table at

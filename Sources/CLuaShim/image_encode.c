@@ -4,6 +4,7 @@
  * The walk is a queue in the heap, so that no list is too long for it. It runs no code of the script's: tables are
  * read raw. All of it runs in one lua_pcall, because Lua's memory may end; malloc'd memory is freed after that. */
 #include "image_encode.h"
+#include "record.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -301,6 +302,9 @@ static void put_table(encoder *e, uint32_t number) {
     lua_State *L = e->L;
     shim_buffer *fill = &e->fill;
     int table = lua_gettop(L);
+    shim_record *record = shim_record_of(L, table); /* its copy is a plain table */
+    if (record != NULL)
+        shim_record_fill(L, table, record);
     lua_Unsigned border = lua_rawlen(L, table), next = 1;
     uint32_t run = 0, pairs = 0;
     bool in_run = true;
@@ -311,6 +315,8 @@ static void put_table(encoder *e, uint32_t number) {
     put_u32(e, fill, 0);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
         int key = lua_gettop(L) - 1;
+        if (record != NULL && shim_is_record_key(L, key))
+            continue;
         bool integer = lua_isinteger(L, key);
         if (integer) {
             at.edge = EDGE_INDEX;
@@ -353,7 +359,7 @@ static void put_table(encoder *e, uint32_t number) {
     shim_image_put_byte(e, &e->create, IMAGE_TABLE);
     put_u32(e, &e->create, run);
     put_u32(e, &e->create, pairs);
-    if (lua_getmetatable(L, table)) {
+    if (record == NULL && lua_getmetatable(L, table)) {
         size_t before = e->meta.used;
         shim_image_put_byte(e, &e->meta, IMAGE_OBJECT);
         put_u32(e, &e->meta, number);

@@ -13,6 +13,13 @@ static pristine recorded;
 
 const pristine *shim_image_pristine(void) { return &recorded; }
 
+const pristine *shim_image_pristine_ready(void) {
+    pthread_mutex_lock(&pristine_lock);
+    bool ready = recorded.count > 0;
+    pthread_mutex_unlock(&pristine_lock);
+    return ready ? &recorded : NULL;
+}
+
 /* ---- In each state ---- */
 
 /* True if the value at `index` is a function that its pointer alone identifies. [-0, +0, -] */
@@ -187,16 +194,24 @@ static void free_pristine(pristine *all) {
 
 void shim_pristine_record(lua_State *L) {
     luaL_checkstack(L, 12, "libraries");
-    int top = lua_gettop(L);
+    int top = lua_gettop(L), metatable = top + 3;
     bool complete = true;
+    lua_pushliteral(L, "");
+    lua_pushliteral(L, IMAGE_STRING_METATABLE);
+    lua_getmetatable(L, top + 1);
     /* nothing between lock and unlock raises: only lua_next, raw reads and malloc */
     pthread_mutex_lock(&pristine_lock);
     if (recorded.count == 0) {
         pristine all = {NULL, 0};
         lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_libraries);
-        for (lua_pushnil(L); complete && lua_next(L, top + 1); lua_settop(L, top + 2))
+        int map = metatable + 1;
+        for (lua_pushnil(L); complete && lua_next(L, map); lua_settop(L, map + 1))
             if (lua_type(L, -2) == LUA_TSTRING)
-                complete = record_content(L, top + 1, &all);
+                complete = record_content(L, map, &all);
+        lua_settop(L, map);
+        lua_pushvalue(L, metatable - 1);
+        lua_pushvalue(L, metatable);
+        complete = complete && record_content(L, map, &all);
         if (complete)
             recorded = all;
         else

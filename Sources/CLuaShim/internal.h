@@ -27,6 +27,8 @@ typedef struct shim_object {      /* the block of a host object's userdata */
     void *ref;                    /* NULL once released */
 } shim_object;
 
+typedef struct shim_record shim_record;
+
 struct shim_vm {
     lua_State *L;                 /* the main thread: runs no script code */
     lua_State *running;           /* the coroutine that runs now; NULL outside a resume */
@@ -40,10 +42,32 @@ struct shim_vm {
     const msg_header *inbox;      /* for SHIM_VALUE */
     shim_object *objects;         /* all live host objects of the state */
     shim_buffer scratch;          /* for messages that a host function is about to send */
+    /* Records: record.h. */
+    const void *record_metatable;
+    const void *record_table;     /* the table of `record`, the transient one that is in hand; NULL: none */
+    shim_record *record;
+    int record_size;              /* fields that a record gets room for */
+    int records_untouched;        /* made since one was filled */
+    bool may_raise;               /* no Swift frame is on the stack: names may be kept */
+    struct shim_symbols *symbols; /* names.c */
+    uint64_t decoded_fields;
+    uint64_t random_seed;         /* for math.random */
+    int pause;                    /* the collector's, as it was set last; 0: never */
     shim_allocator allocator;
 };
 
 static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspace(L); }
+
+/* ---- codec.c ---- */
+
+/* shim_encode where no Swift frame is below. [-0, +0, m] */
+int shim_encode_raising(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
+/* Pushes the nested value at p; returns what follows it. [-0, +1, m] */
+const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p);
+/* What follows the nested value at p. */
+const uint8_t *shim_skip_value(const uint8_t *p);
+
+/* ---- vm.c, object.c ---- */
 
 /* Runs a host function in place of the calling C function: does what its status asks. `return` its result.
  * [variable, e] */
@@ -65,7 +89,12 @@ extern _Thread_local shim_vm *shim_current; /* the vm that this thread resumes n
 /* ---- sandbox.c, coroutine.c ---- */
 
 /* Opens the allowed libraries into the globals. Called under protection at creation. [-0, +0, e] */
-void shim_open_sandbox(lua_State *L, uint64_t seed);
+void shim_open_sandbox(lua_State *L);
+/* The same from the second state on, of what the first one had: sandbox_copy.c. False: the first way is needed.
+ * [-0, +0, m] */
+bool shim_copy_sandbox(lua_State *L);
+/* The registry's tables, which both begin with. [-0, +0, m] */
+void shim_open_registry(lua_State *L);
 void shim_open_coroutine(lua_State *L);  /* leaves the library's table on the stack [-0, +1, m] */
 
 /* Registry slots, by address: lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_...) */

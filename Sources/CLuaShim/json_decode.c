@@ -2,13 +2,11 @@
 #include "json.h"
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Values of a container wait on the Lua stack until it ends or this many are there: then its table is made in the
  * right size at once. (A size guessed from earlier records would make the order of `pairs` depend on them.) */
 enum { DECODE_BATCH = 32 };
-enum { LONG_NUMBER = 800 }; /* more digits than decide how a double is rounded (768) */
 
 typedef struct decoder {
     lua_State *L;
@@ -25,29 +23,19 @@ static bool refuse(decoder *d, const uint8_t *at, const char *what) {
     return false;
 }
 
-static inline void skip_space(decoder *d) {
-    const uint8_t *p = d->p;
-    while (p < d->end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r')) p++;
-    d->p = p;
-}
-
-static inline int hex_digit(uint8_t c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+static inline void skip_space(decoder *d) { d->p = msg_skip_space(d->p, d->end); }
 
 /* Four hex digits at p, known to be there. */
 static unsigned hex_value(const uint8_t *p) {
     unsigned value = 0;
-    for (int i = 0; i < 4; i++) value = value << 4 | (unsigned)hex_digit(p[i]);
+    for (int i = 0; i < 4; i++) value = value << 4 | (unsigned)msg_hex_digit(p[i]);
     return value;
 }
 
 /* True if four hex digits stand at p. [-0, +0, -] */
 static bool check_hex(decoder *d, const uint8_t *p) {
     for (int i = 0; i < 4; i++, p++) {
-        if (p == d->end || hex_digit(*p) < 0) return refuse(d, p, "expected a hex digit");
+        if (p == d->end || msg_hex_digit(*p) < 0) return refuse(d, p, "expected a hex digit");
     }
     return true;
 }
@@ -76,60 +64,16 @@ static bool check_escape(decoder *d) {
     return true;
 }
 
-/* Writes the checked string text [p, end) without its escapes; never longer than the text. Returns the length. */
-static size_t unescape(uint8_t *out, const uint8_t *p, const uint8_t *end) {
-    uint8_t *start = out;
-    while (p < end) {
-        const uint8_t *escape = memchr(p, '\\', (size_t)(end - p));
-        if (escape == NULL) escape = end;
-        memcpy(out, p, (size_t)(escape - p));
-        out += escape - p;
-        if (escape == end) break;
-        p = escape + 2;
-        switch (escape[1]) {
-        case 'b': *out++ = '\b'; continue;
-        case 'f': *out++ = '\f'; continue;
-        case 'n': *out++ = '\n'; continue;
-        case 'r': *out++ = '\r'; continue;
-        case 't': *out++ = '\t'; continue;
-        case 'u': break;
-        default: *out++ = escape[1]; continue;
-        }
-        unsigned unit = hex_value(p);
-        p += 4;
-        if (unit >= 0xD800 && unit < 0xE000) {
-            unit = 0x10000 + ((unit - 0xD800) << 10) + (hex_value(p + 2) - 0xDC00);
-            p += 6;
-        }
-        if (unit < 0x80) {
-            *out++ = (uint8_t)unit;
-        } else if (unit < 0x800) {
-            *out++ = (uint8_t)(0xC0 | unit >> 6);
-            *out++ = (uint8_t)(0x80 | (unit & 0x3F));
-        } else if (unit < 0x10000) {
-            *out++ = (uint8_t)(0xE0 | unit >> 12);
-            *out++ = (uint8_t)(0x80 | (unit >> 6 & 0x3F));
-            *out++ = (uint8_t)(0x80 | (unit & 0x3F));
-        } else {
-            *out++ = (uint8_t)(0xF0 | unit >> 18);
-            *out++ = (uint8_t)(0x80 | (unit >> 12 & 0x3F));
-            *out++ = (uint8_t)(0x80 | (unit >> 6 & 0x3F));
-            *out++ = (uint8_t)(0x80 | (unit & 0x3F));
-        }
-    }
-    return (size_t)(out - start);
-}
-
 /* Apart, so that its buffer is not in the frames of the recursion. [-0, +1, m] */
 static __attribute__((noinline)) void push_unescaped(lua_State *L, const uint8_t *text, const uint8_t *end) {
     uint8_t small[512];
     if ((size_t)(end - text) <= sizeof small) {
-        lua_pushlstring(L, (const char *)small, unescape(small, text, end));
+        lua_pushlstring(L, (const char *)small, msg_json_unescape(small, text, end));
         return;
     }
     /* Lua owns the scratch space: pushing may raise for want of memory. */
     uint8_t *scratch = lua_newuserdatauv(L, (size_t)(end - text), 0);
-    lua_pushlstring(L, (const char *)scratch, unescape(scratch, text, end));
+    lua_pushlstring(L, (const char *)scratch, msg_json_unescape(scratch, text, end));
     lua_remove(L, -2);
 }
 
@@ -138,7 +82,7 @@ static bool decode_string(decoder *d) {
     const uint8_t *text = ++d->p;
     bool escaped = false;
     for (;;) {
-        const uint8_t *p = d->p = skip_plain(d->p, d->end);
+        const uint8_t *p = d->p = msg_skip_plain(d->p, d->end);
         if (p == d->end) return refuse(d, p, "expected '\"' at the end of the string");
         if (*p == '"') break;
         if (*p == '\\') {
@@ -147,7 +91,7 @@ static bool decode_string(decoder *d) {
         } else if (*p < 0x20) {
             return refuse(d, p, "expected an escape in place of a control character");
         } else {
-            int length = utf8_length(p, d->end);
+            int length = msg_utf8_length(p, d->end);
             if (length == 0) return refuse(d, p, "expected valid UTF-8");
             d->p += length;
         }
@@ -158,59 +102,16 @@ static bool decode_string(decoder *d) {
     return true;
 }
 
-static inline bool is_digit(const uint8_t *p, const uint8_t *end) { return p < end && *p >= '0' && *p <= '9'; }
-
-/* The double of any checked number text, whatever its length; infinite if out of range. [-0, +0, -] */
-static __attribute__((noinline)) double long_number(const uint8_t *p, const uint8_t *end) {
-    char text[LONG_NUMBER + 32];
-    int used = 0, digits = 0;
-    long long exponent = 0, written = 0;
-    bool point = false, rest = false, minus_exponent;
-    if (*p == '-') text[used++] = (char)*p++;
-    for (; p < end && (*p | 0x20) != 'e'; p++) {
-        if (*p == '.') {
-            point = true;
-            continue;
-        }
-        if (point) exponent--;
-        if (digits == 0 && *p == '0') continue;
-        if (digits < LONG_NUMBER) {
-            text[used++] = (char)*p;
-            digits++;
-        } else { /* only whether one of them is not 0 can matter */
-            rest |= *p != '0';
-            exponent++;
-        }
-    }
-    if (digits == 0) text[used++] = '0';
-    if (rest) {
-        text[used++] = '1';
-        exponent--;
-    }
-    if (p < end) {
-        p++;
-        minus_exponent = *p == '-';
-        if (*p == '-' || *p == '+') p++;
-        for (; p < end; p++) {
-            if (written < 1000000000000) written = written * 10 + (*p - '0');
-        }
-        exponent += minus_exponent ? -written : written;
-    }
-    if (exponent > 99999) exponent = 99999;
-    if (exponent < -99999) exponent = -99999;
-    snprintf(text + used, sizeof text - (size_t)used, "e%lld", exponent);
-    return strtod(text, NULL);
-}
 /* [-0, +1/0, -] */
 static bool decode_number(decoder *d) {
     const uint8_t *start = d->p, *p = start, *end = d->end;
     bool negative = *p == '-';
     p += negative;
-    if (!is_digit(p, end)) return refuse(d, p, "expected a digit");
+    if (!msg_is_digit(p, end)) return refuse(d, p, "expected a digit");
     uint64_t mantissa = 0; /* wraps past 19 digits, and is not used then */
     const uint8_t *first = p;
     if (*p == '0') p++;
-    else while (is_digit(p, end)) mantissa = mantissa * 10 + (*p++ - '0');
+    else while (msg_is_digit(p, end)) mantissa = mantissa * 10 + (*p++ - '0');
     size_t digits = (size_t)(p - first);
 
     if (p == end || (*p != '.' && (*p | 0x20) != 'e')) {
@@ -223,8 +124,8 @@ static bool decode_number(decoder *d) {
     long exponent = 0;
     if (p < end && *p == '.') {
         first = ++p;
-        if (!is_digit(p, end)) return refuse(d, p, "expected a digit");
-        while (is_digit(p, end)) mantissa = mantissa * 10 + (*p++ - '0');
+        if (!msg_is_digit(p, end)) return refuse(d, p, "expected a digit");
+        while (msg_is_digit(p, end)) mantissa = mantissa * 10 + (*p++ - '0');
         digits += (size_t)(p - first);
         exponent = -(long)(p - first);
     }
@@ -232,9 +133,9 @@ static bool decode_number(decoder *d) {
         p++;
         bool minus = p < end && *p == '-';
         if (p < end && (*p == '-' || *p == '+')) p++;
-        if (!is_digit(p, end)) return refuse(d, p, "expected a digit");
+        if (!msg_is_digit(p, end)) return refuse(d, p, "expected a digit");
         long written = 0;
-        for (; is_digit(p, end); p++) {
+        for (; msg_is_digit(p, end); p++) {
             if (written < 100000) written = written * 10 + (*p - '0');
         }
         exponent += minus ? -written : written;
@@ -248,7 +149,7 @@ static bool decode_number(decoder *d) {
         else number *= powers_of_ten[exponent];
         if (negative) number = -number;
     } else {
-        number = long_number(start, p);
+        number = msg_json_double(start, p);
         if (isinf(number)) return refuse(d, start, "number out of range");
     }
     lua_pushnumber(d->L, number);
@@ -396,3 +297,11 @@ bool shim_json_decode(lua_State *L, const char *text, size_t length, shim_proble
     return good;
 }
 
+
+const uint8_t *shim_json_value(lua_State *L, const uint8_t *p, const uint8_t *end) {
+    shim_problem problem;
+    decoder d = {L, p, p, end, &problem, 0};
+    luaL_checkstack(L, 6, "value");
+    if (!decode_value(&d, "expected a value")) luaL_error(L, "not JSON: %s", problem.text);
+    return d.p;
+}

@@ -1,5 +1,6 @@
 /* Values to JSON text. */
 #include "json.h"
+#include "record.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ typedef struct encoder {
     lua_State *L;
     shim_buffer *out;
     shim_problem *problem;
+    bool exact;        /* refuse keys that would come back as strings */
     entry *entries;    /* of all open tables, the innermost last */
     size_t entry_count, entry_capacity;
     entry first_entries[FIRST_ENTRIES];
@@ -122,7 +124,7 @@ static int format_step(char *out, const key *k) {
     const uint8_t *p = (const uint8_t *)k->text, *end = p + k->length;
     memcpy(out, "[\"", 2);
     while (p < end && used < 40) {
-        int length = *p < 0x80 ? 1 : utf8_length(p, end);
+        int length = *p < 0x80 ? 1 : msg_utf8_length(p, end);
         if (length == 0 || *p < 0x20 || *p == 0x7F) {
             used += snprintf(out + used, 5, "\\x%02x", *p++);
         } else {
@@ -183,9 +185,9 @@ static bool write_string(encoder *e, const char *text, size_t length, const leve
     const uint8_t *start = (const uint8_t *)text, *p = start, *run = p, *end = p + length;
     if (!shim_buffer_reserve(e->out, length + 2)) return no_memory(e, at);
     put_byte(e, at, '"');
-    while ((p = skip_plain(p, end)) < end) {
+    while ((p = msg_skip_plain(p, end)) < end) {
         if (*p >= 0x80) {
-            int n = utf8_length(p, end);
+            int n = msg_utf8_length(p, end);
             if (n == 0) {
                 char what[80];
                 snprintf(what, sizeof what, "%sinvalid UTF-8 at byte %zu", whose, (size_t)(p - start) + 1);
@@ -278,6 +280,10 @@ static bool collect_entries(encoder *e, int index, const level *outer) {
     lua_State *L = e->L;
     lua_pushnil(L);
     while (lua_next(L, index)) {
+        if (shim_is_record_key(L, -2)) {
+            lua_pop(L, 1);
+            continue;
+        }
         if (e->entry_count == e->entry_capacity) {
             size_t capacity = 2 * e->entry_capacity;
             bool first = e->entries == e->first_entries;
@@ -289,6 +295,7 @@ static bool collect_entries(encoder *e, int index, const level *outer) {
         }
         entry *field = &e->entries[e->entry_count++];
         const char *wrong = read_key(L, -2, field);
+        if (wrong == NULL && e->exact && field->key.kind != KEY_STRING) wrong = "a key that is no string";
         if (wrong != NULL) return cannot_write(e, outer, wrong);
         lua_insert(L, -2); /* value, key (top) */
         field->slot = lua_gettop(L) - 1;
@@ -351,25 +358,31 @@ static bool has_only(lua_State *L, int index, lua_Unsigned count) {
     lua_Unsigned pairs = 0;
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        lua_pop(L, 1);
+        if (shim_is_record_key(L, -1)) continue;
+        lua_Integer i = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
         if (i < 1 || (lua_Unsigned)i > count) {
-            lua_pop(L, 2);
+            lua_pop(L, 1);
             return false;
         }
         pairs++;
-        lua_pop(L, 1);
     }
     return pairs == count;
 }
 
+bool shim_is_sequence(lua_State *L, int index) { return has_only(L, index, lua_rawlen(L, index)); }
+
 static bool write_table(encoder *e, int index, const level *at) {
     lua_State *L = e->L;
     level here = {at, lua_topointer(L, index), {0}, at != NULL ? at->depth + 1 : 1};
+    shim_record *r = shim_record_of(L, index);
     for (const level *l = at; l != NULL; l = l->outer) {
         if (l->table == here.table) return cannot_write(e, at, "a cycle");
     }
     if (here.depth > MSG_MAX_DEPTH) return cannot_write(e, at, "nested deeper than 200");
     if (!lua_checkstack(L, 6)) return no_memory(e, at);
+    if (r != NULL && r->message->kind == MSG_JSON) return shim_record_text(L, index, r, e->out, e->problem, e->exact) == 0;
+    if (r != NULL && !shim_record_fill_protected(L, index, r)) return no_memory(e, at);
     lua_Unsigned count = lua_rawlen(L, index);
     bool marked = is_marked_array(L, index);
     if (count > 0 || marked) {
@@ -405,16 +418,21 @@ static bool write_value(encoder *e, int index, const level *at) {
     }
 }
 
-/* [-0, +0, -] */
-int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem *problem, json_form form) {
     encoder e;
-    e.L = L, e.out = out, e.problem = problem;
+    e.L = L, e.out = out, e.problem = problem, e.exact = form.exact;
     e.entries = e.first_entries, e.entry_count = 0, e.entry_capacity = FIRST_ENTRIES;
     int top = lua_gettop(L);
     size_t used = out->used;
-    bool good = write_value(&e, lua_absindex(L, index), NULL);
+    index = lua_absindex(L, index);
+    level here = {NULL, NULL, {0}, 1};
+    bool good = form.object ? write_object(&e, index, &here) : write_value(&e, index, NULL);
     if (e.entries != e.first_entries) free(e.entries);
     lua_settop(L, top);
     if (!good) out->used = used;
     return good ? 0 : -1;
+}
+
+int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+    return shim_json_encode_as(L, index, out, problem, (json_form){false, false});
 }

@@ -4,7 +4,7 @@
  * Every function here and in the tables is a light C function, without upvalues: an image names them by their
  * pointers. What a stock function kept in an upvalue lies in the registry, under the static keys below.
  */
-#include "internal.h"
+#include "record.h"
 #include <math.h>
 #include <string.h>
 
@@ -89,6 +89,10 @@ static int setmetatable(lua_State *L) {
     int type = lua_type(L, 2);
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    shim_record *r = shim_record_of(L, 1);
+    if (r != NULL) shim_record_settle(L, 1, r);
+    r = shim_record_of(L, 2);
+    if (r != NULL) shim_record_settle(L, 2, r); /* what Lua looks for in a metatable it looks for in the raw table */
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     lua_settop(L, 2);
@@ -261,9 +265,41 @@ static int require(lua_State *L) {
 
 /* ---- math, os ------------------------------------------------------------------------------------------- */
 
+/* Pushes a private table with the fields that a stock library's opener makes. [-0, +1, e] */
+static void open_stock(lua_State *L, lua_CFunction opener) {
+    lua_pushcfunction(L, opener);
+    lua_call(L, 0, 1);
+}
+
+/* Moves a field of the table on top to the registry. [-0, +0, m] */
+static void stash(lua_State *L, const char *name, const void *key) {
+    lua_getfield(L, -1, name);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+/* Pushes what is kept at `key`; the first time it is made, as few workers ask for it. [-0, +1, m] */
+static void push_stock(lua_State *L, const void *key) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) != LUA_TNIL) return;
+    lua_pop(L, 1);
+    if (key == &key_os_time || key == &key_os_date) {
+        open_stock(L, luaopen_os);
+        stash(L, "time", &key_os_time);
+        stash(L, "date", &key_os_date);
+    } else {
+        open_stock(L, luaopen_math);
+        stash(L, "random", &key_random);
+        stash(L, "randomseed", &key_randomseed);
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &key_randomseed);
+        lua_pushinteger(L, (lua_Integer)vm_of(L)->random_seed);
+        lua_call(L, 1, 0);
+    }
+    lua_pop(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, key);
+}
+
 /* Calls the closure at `key` with the arguments on the stack. [-n, +results, v] */
 static int call_stock(lua_State *L, const void *key) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, key);
+    push_stock(L, key);
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
@@ -291,7 +327,7 @@ static int random_seed(lua_State *L) {
 
 /* Runs a stock light C function in place of the calling one: its errors then name that one. [-n, +results, v] */
 static int become_stock(lua_State *L, const void *key) {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, key);
+    push_stock(L, key);
     lua_CFunction stock = lua_tocfunction(L, -1);
     lua_pop(L, 1);
     return stock(L);
@@ -331,12 +367,6 @@ static int os_date(lua_State *L) {
 
 /* ---- Opening -------------------------------------------------------------------------------------------- */
 
-/* Pushes a private table with the fields that a stock library's opener makes. [-0, +1, e] */
-static void open_stock(lua_State *L, lua_CFunction opener) {
-    lua_pushcfunction(L, opener);
-    lua_call(L, 0, 1);
-}
-
 /* Removes every field that is not in the list: what a later Lua adds stays out. [-0, +0, m] */
 static void keep(lua_State *L, int table, const char *const *names) {
     lua_newtable(L);
@@ -359,12 +389,6 @@ static void keep(lua_State *L, int table, const char *const *names) {
     lua_pop(L, 1);
 }
 
-/* Moves a field of the table at `table` to the registry. [-0, +0, m] */
-static void stash(lua_State *L, int table, const char *name, const void *key) {
-    lua_getfield(L, table, name);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 /* The table on top becomes global `name`; a copy of it under LUA_LOADED_TABLE, where Lua looks for the names of
  * functions in messages. A copy, as that search must not grow with what a script adds. [-1, +0, e] */
 static void publish(lua_State *L, const char *name) {
@@ -384,12 +408,14 @@ static void publish(lua_State *L, const char *name) {
 /* _G. luaopen_base writes into the globals whatever it has: they are another table meanwhile. [-0, +0, e] */
 static void open_base(lua_State *L) {
     static const char *const allowed[] = {
-        "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall", "rawequal", "rawget", "rawlen", "rawset",
-        "select", "tonumber", "tostring", "type", "_VERSION", NULL
+        "assert", "error", "ipairs", "pairs", "pcall", "rawequal", "select", "tonumber", "tostring", "type", "_VERSION",
+        NULL
     };
     static const luaL_Reg own[] = {
-        {"collectgarbage", collectgarbage}, {"load", load}, {"print", print}, {"require", require},
-        {"setmetatable", setmetatable}, {"warn", warn}, {"xpcall", xpcall}, {NULL, NULL}
+        {"collectgarbage", collectgarbage}, {"getmetatable", shim_getmetatable}, {"load", load},
+        {"next", shim_next_field}, {"print", print}, {"rawget", shim_rawget}, {"rawlen", shim_rawlen},
+        {"rawset", shim_rawset}, {"require", require}, {"setmetatable", setmetatable}, {"warn", warn},
+        {"xpcall", xpcall}, {NULL, NULL}
     };
     lua_pushglobaltable(L);
     int globals = lua_gettop(L);
@@ -424,7 +450,7 @@ static void open_string(lua_State *L) {
 }
 
 /* [-0, +0, e] */
-static void open_math(lua_State *L, uint64_t seed) {
+static void open_math(lua_State *L) {
     static const char *const allowed[] = {
         "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "maxinteger",
         "min", "mininteger", "modf", "pi", "rad", "random", "randomseed", "sin", "sqrt", "tan", "tointeger", "type",
@@ -433,22 +459,13 @@ static void open_math(lua_State *L, uint64_t seed) {
     static const luaL_Reg own[] = {{"random", random_number}, {"randomseed", random_seed}, {NULL, NULL}};
     open_stock(L, luaopen_math);
     keep(L, lua_gettop(L), allowed);
-    stash(L, lua_gettop(L), "random", &key_random);
-    stash(L, lua_gettop(L), "randomseed", &key_randomseed);
     luaL_setfuncs(L, own, 0);
     publish(L, "math");
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &key_randomseed);
-    lua_pushinteger(L, (lua_Integer)seed);
-    lua_call(L, 1, 0);
 }
 
 /* [-0, +0, e] */
 static void open_os(lua_State *L) {
     static const luaL_Reg own[] = {{"clock", os_clock}, {"date", os_date}, {"time", os_time}, {NULL, NULL}};
-    open_stock(L, luaopen_os);
-    stash(L, lua_gettop(L), "time", &key_os_time);
-    stash(L, lua_gettop(L), "date", &key_os_date);
-    lua_pop(L, 1);
     luaL_newlib(L, own);
     publish(L, "os");
 }
@@ -461,7 +478,7 @@ static void open_simple(lua_State *L, lua_CFunction opener, const char *name, co
 }
 
 /* The tables of the registry, and the metatable of null. [-0, +0, m] */
-static void open_registry(lua_State *L) {
+void shim_open_registry(lua_State *L) {
     static const void *const tables[] = {&shim_key_modules, &shim_key_stdlib, &shim_key_array};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
         lua_newtable(L);
@@ -472,6 +489,7 @@ static void open_registry(lua_State *L) {
     lua_setfield(L, -2, "__name");
     lua_pop(L, 1);
 
+    shim_open_records(L);
     lua_pushlightuserdata(L, NULL);
     lua_createtable(L, 0, 3);
     lua_pushcfunction(L, null_tostring);
@@ -485,15 +503,15 @@ static void open_registry(lua_State *L) {
 }
 
 /* Opens the allowed libraries into the globals. Called under protection at creation. [-0, +0, e] */
-void shim_open_sandbox(lua_State *L, uint64_t seed) {
+void shim_open_sandbox(lua_State *L) {
     static const char *const table_names[] = {"concat", "insert", "move", "pack", "remove", "sort", "unpack", NULL};
     static const char *const utf8_names[] = {"char", "charpattern", "codepoint", "codes", "len", "offset", NULL};
     luaL_checkstack(L, 20, "no room for opening the libraries");
-    open_registry(L);
+    shim_open_registry(L);
     open_base(L);
     open_simple(L, luaopen_table, "table", table_names);
     open_string(L);
-    open_math(L, seed);
+    open_math(L);
     open_simple(L, luaopen_utf8, "utf8", utf8_names);
     open_os(L);
     shim_open_coroutine(L);

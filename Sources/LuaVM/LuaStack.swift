@@ -42,6 +42,11 @@ public struct LuaStack {
     public var top: Int32 { lua_gettop(state) }
     public func setTop(_ index: Int32) { lua_settop(state, index) }
     public func pop(_ count: Int32 = 1) { lua_settop(state, -count - 1) }
+    /// Takes out the value at `index`; those above it move down.
+    public func remove(_ index: Int32) {
+        lua_rotate(state, index, -1)
+        pop()
+    }
     public func type(_ index: Int32) -> LuaType { LuaType(rawValue: lua_type(state, index)) ?? .none }
     public func isNil(_ index: Int32) -> Bool { lua_type(state, index) <= 0 }
     public func absolute(_ index: Int32) -> Int32 { lua_absindex(state, index) }
@@ -108,6 +113,12 @@ public struct LuaStack {
     @discardableResult
     public func getIndex(_ table: Int32, _ index: Int64) -> LuaType {
         LuaType(rawValue: lua_rawgeti(state, table, index)) ?? .none
+    }
+    /// Makes a record at `index` a plain table, before it is read by `count`, `getIndex` or `next`. False: no memory.
+    public func settle(_ index: Int32) -> Bool {
+        if shim_settle(state, index) { return true }
+        pop()
+        return false
     }
     /// Replaces the key on top by the next key and value; false at the end, and nothing is left.
     public func next(_ table: Int32) -> Bool { shim_next(state, table) }

@@ -122,6 +122,8 @@ public final class LuaVM {
         let usage = shim_vm_usage(pointer)
         return LuaMemory(used: usage.used, peak: usage.peak, limit: usage.limit)
     }
+    /// Fields of records that scripts had taken out of their messages, since the beginning.
+    public var decodedFields: UInt64 { shim_vm_decoded_fields(pointer) }
     public var isOverMemory: Bool { shim_vm_over_memory(pointer) }
 
     // MARK: Control, from any thread

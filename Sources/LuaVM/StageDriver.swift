@@ -2,8 +2,10 @@
 import CLuaShim
 
 /// What a stage's function is called with and what becomes of its results.
-public enum StageForm: Sendable {
+public enum StageForm: Sendable, Equatable {
     case map, filter, each, flatMap, scan, reduce, sink, collect, route
+    /// The function of a key: its messages go on with the lane, one of so many, that its result means.
+    case key(lanes: Int)
 
     fileprivate var code: Int32 {
         switch self {
@@ -16,6 +18,7 @@ public enum StageForm: Sendable {
         case .sink: Int32(SHIM_STAGE_SINK.rawValue)
         case .collect: Int32(SHIM_STAGE_COLLECT.rawValue)
         case .route: Int32(SHIM_STAGE_ROUTE.rawValue)
+        case .key: Int32(SHIM_STAGE_KEY.rawValue)
         }
     }
 }
@@ -26,21 +29,39 @@ public enum StageRequest { case nothing, input, output, judgement }
 /// The state that a driver and the host share, in C memory: no exclusivity checks and no reference counts a message.
 /// It must outlive the tasks that use it.
 public final class StageDriver {
-    private let driver: UnsafeMutablePointer<shim_driver>
+    let driver: UnsafeMutablePointer<shim_driver>
+    /// Of a chain: the value that the function which failed had, for people.
+    public internal(set) var faultyValue: String?
 
     public init(_ form: StageForm) {
         driver = .allocate(capacity: 1)
         driver.initialize(to: shim_driver())
         driver.pointee.stage = form.code
+        if case .key(let lanes) = form { driver.pointee.lanes = UInt32(lanes) }
+    }
+
+    /// Several stages in one worker, value by value: see `StageDriver-chain.swift`.
+    convenience init(links: [StageForm]) {
+        self.init(links[0])
+        let memory = UnsafeMutablePointer<shim_link>.allocate(capacity: links.count)
+        for (index, form) in links.enumerated() {
+            memory.advanced(by: index).initialize(to: shim_link(stage: form.code, received: 0, filtered: 0, failed: 0))
+        }
+        driver.pointee.links = memory
+        driver.pointee.length = Int32(links.count)
     }
 
     deinit {
+        driver.pointee.links?.deallocate()
         shim_buffer_free(&driver.pointee.out)
         driver.deallocate()
     }
 
     public func pushFunction(_ stack: LuaStack) -> Bool { shim_push_driver(stack.state, driver) }
     public func pushEmit(_ stack: LuaStack) -> Bool { shim_push_emit(stack.state, driver) }
+
+    /// The task that drives it, or whose function has its `emit`: the one that is served for it.
+    public func setOwner(_ task: LuaStack?) { driver.pointee.owner = task?.state }
 
     /// Takes what the driver asked for, once.
     public func takeRequest() -> StageRequest {
@@ -120,6 +141,16 @@ public final class StageDriver {
     public var received: UInt64 { driver.pointee.received }
     public var emitted: UInt64 { driver.pointee.emitted }
     /// Values that the function dropped by its result.
-    public var filtered: UInt64 { driver.pointee.filtered }
-    public var failed: UInt64 { driver.pointee.failed }
+    public var filtered: UInt64 { links.reduce(driver.pointee.filtered) { $0 + $1.filtered } }
+    public var failed: UInt64 { links.reduce(driver.pointee.failed) { $0 + $1.failed } }
+    /// Marks read, which are neither received nor emitted.
+    public var marks: UInt64 { driver.pointee.marks }
+
+    private var links: UnsafeBufferPointer<shim_link> {
+        UnsafeBufferPointer(start: driver.pointee.links, count: Int(driver.pointee.length))
+    }
+    /// Values that one stage of a chain was given.
+    public func received(inLink index: Int) -> UInt64 { links.isEmpty ? received : links[index].received }
+    /// Values for which one stage of a chain failed.
+    public func failed(inLink index: Int) -> UInt64 { links.isEmpty ? failed : links[index].failed }
 }

@@ -30,6 +30,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         var wanted = 0
         /// A batch reader takes so many; 0 for a single message.
         var batch = 0
+        /// Where it is noted that this reader got the next share.
+        var seat: ReaderSeat?
     }
 
     /// The bound in bytes of a link of a pipeline that has no other.
@@ -196,10 +198,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     public enum Taking { case batch(Batch), closed, waiting, empty }
 
-    /// Up to `most` messages. They count as the channel's until they are credited.
-    public func takeBatch(_ most: Int, _ waiter: Waiter?) -> Taking {
+    /// Up to `most` messages. They count as the channel's until they are credited. A `seat` gets a ticket for them, also
+    /// when they come later to the waiter.
+    public func takeBatch(_ most: Int, _ waiter: Waiter?, seat: ReaderSeat? = nil) -> Taking {
         lock.lock()
         if !stored.isEmpty {
+            seat?.took()
             let batch = stored.take(most)
             state.taken(batch.count)
             received += UInt64(batch.count)
@@ -210,6 +214,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             let buffer = MessageBuffer()
             let (result, served) = take(into: buffer)
             if result == .received {
+                seat?.took()
                 state.takenUncounted()
                 lock.unlock()
                 notify(served)
@@ -223,7 +228,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         if state.isClosed { return .closed }
         guard let waiter else { return .empty }
         state.enqueueReceiver(
-            Party(waiter: waiter, generation: waiter.begin(), index: 0, batch: most))
+            Party(waiter: waiter, generation: waiter.begin(), index: 0, batch: most, seat: seat))
         return .waiting
     }
 
@@ -290,6 +295,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     private func hand(_ message: MessagePointer, to party: Party) {
         if party.batch > 0 {
+            party.seat?.took()
             let batch = Batch()
             batch.append(message)
             party.waiter.batch = batch
@@ -325,6 +331,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         var served: [Waiter] = []
         while !stored.isEmpty, let party = state.nextReceiver({ $0.waiter.claim($0.generation) }) {
             if party.batch > 0 {
+                party.seat?.took()
                 let batch = stored.take(party.batch)
                 state.taken(batch.count)
                 received += UInt64(batch.count)

@@ -34,6 +34,12 @@ public protocol HostSink: AnyObject, Sendable {
     func close() throws(ConnectorError)
     /// The run was cancelled: a `write` that blocks shall give up. Any thread.
     func cancel()
+    /// Values that `write` took and that will not arrive any more; asked after `close`. Without it: none.
+    var lost: Int { get }
+}
+
+extension HostSink {
+    public var lost: Int { 0 }
 }
 
 /// A thread that waits: the waiter's owner for code that may block.
@@ -93,7 +99,10 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     private let parker: ThreadParker
     private let scheduler: Scheduler
     private let context: Context
-    private var batch = Batch()
+    /// The batch that is being filled, in plain memory: a reference count a message would cost more than the message.
+    private var bytes: UnsafeMutableRawPointer?
+    private var used = 0, capacity = 0, count = 0
+    private var mayHoldObjects = false
     private var granted = 0
     /// Nobody wants more values, or the run was cancelled: return from `run`.
     public private(set) var isClosed = false
@@ -121,6 +130,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         parker = ThreadParker(scheduler: scheduler, context: context)
     }
 
+    deinit { free(bytes) }
+
     func begin() { if !context.add(parker) { isClosed = true } }
 
     func end() {
@@ -131,8 +142,11 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// Room for one message of `size` bytes (a multiple of 8, header included) that holds no objects, to be filled by the caller before any
     /// other call; nil: closed. May block.
     public func reserve(size: Int) -> UnsafeMutableRawPointer? {
-        guard !isClosed, makeRoom() else { return nil }
-        return batch.appendUninitialized(size: size)
+        guard !isClosed, makeRoom(for: size) else { return nil }
+        let place = bytes! + used
+        used += size
+        count += 1
+        return place
     }
 
     /// Sends a text as one message of `kind`, `MSG_STRING` or `MSG_JSON`. False: closed.
@@ -140,7 +154,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         let size = Int(msg_padded(UInt32(MSG_TEXT_OFFSET) + UInt32(text.count)))
         guard let place = reserve(size: size) else { return false }
         (place + size - 8).storeBytes(of: 0, as: UInt64.self)  // the padding, before header and text
-        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, reserved: 0), as: msg_header.self)
+        place.storeBytes(of: msg_header(size: UInt32(size), kind: kind, flags: 0, shape: 0), as: msg_header.self)
         place.storeBytes(of: UInt32(text.count), toByteOffset: 8, as: UInt32.self)
         if text.count > 0 { memcpy(place + Int(MSG_TEXT_OFFSET), text.baseAddress!, text.count) }
         return true
@@ -148,9 +162,12 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Sends a copy of `message`. False: closed.
     public func send(_ message: MessagePointer) -> Bool {
-        guard !isClosed, makeRoom() else { return false }
-        batch.append(message)
-        message.retainObjects()
+        guard let place = reserve(size: message.size) else { return false }
+        memcpy(place, message, message.size)
+        if message.holdsObjects {
+            message.retainObjects()
+            mayHoldObjects = true
+        }
         return true
     }
 
@@ -160,10 +177,9 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Sends what is gathered, and gives unused room back. To be called before a read that may block.
     public func flush() {
-        guard !batch.isEmpty || granted > 0 else { return }
+        guard count > 0 || granted > 0 else { return }
         defer { meter.set(Meter.Counts(emitted: sent, dropped: dropped)) }
-        let full = batch
-        batch = Batch()
+        let full = takeBatch()
         if channel.capacity == 0 {
             while let message = full.first {
                 switch channel.send(message, parker.waiter) {
@@ -196,12 +212,38 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         granted = 0
     }
 
+    private func takeBatch() -> Batch {
+        defer {
+            bytes = nil
+            used = 0
+            capacity = 0
+            count = 0
+            mayHoldObjects = false
+        }
+        return Batch(adopting: bytes, used: used, capacity: capacity, count: count, mayHoldObjects: mayHoldObjects)
+    }
+
+    /// Room in the channel for one more message, and in the batch for its bytes. False: closed.
+    @inline(__always)
+    private func makeRoom(for size: Int) -> Bool {
+        if count >= granted || used >= Self.batchBytes {
+            guard makeRoom() else { return false }
+        }
+        if capacity - used < size { grow(size) }
+        return true
+    }
+
+    private func grow(_ size: Int) {
+        capacity = max(4096, 2 * capacity, used + size)
+        bytes = realloc(bytes, capacity)
+        precondition(bytes != nil, "no memory for a batch of \(capacity) bytes")
+    }
+
     private func makeRoom() -> Bool {
         if channel.capacity == 0 {
-            if !batch.isEmpty { flush() }
+            if count > 0 { flush() }
             return !isClosed
         }
-        if batch.count < granted && batch.byteCount < Self.batchBytes { return true }
         flush()
         while granted == 0 && !isClosed {
             switch channel.reserve(scheduler.batchLimit(Self.batchLimit), parker.waiter) {
@@ -238,7 +280,7 @@ public func start(
 
 /// Feeds `sink` from `channel` on a thread of its own, until the channel is closed and empty, the context ends, or the
 /// sink fails. `done` gets the error, or nil, and how many values were delivered; the channel's reading side is closed
-/// before, and `left` values were dropped by that.
+/// before, and `left` values were dropped by that, or lost by the sink.
 public func start(
     _ sink: any HostSink, from channel: Channel, scheduler: Scheduler, context: Context,
     done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
@@ -297,7 +339,9 @@ public func start(
         context.remove(parker)
         context.remove(canceller)
         do throws(ConnectorError) { try sink.close() } catch { failure = failure ?? error }
-        left += channel.closeReading().drop()
+        let lost = min(sink.lost, delivered)
+        delivered -= lost
+        left += lost + channel.closeReading().drop()
         done(failure, delivered, left)
         scheduler.endActivity()
     }

@@ -15,17 +15,12 @@ extension UnsafePointer<msg_header> {
         case Int32(MSG_FLOAT): return (UInt8(MSG_VALUE_FLOAT), payload, 8)
         case Int32(MSG_NULL): return (UInt8(MSG_VALUE_NULL), payload, 0)
         case Int32(MSG_STRING): return text(UInt8(MSG_VALUE_STRING))
-        case Int32(MSG_JSON): return text(Self.nestedJSON)
+        case Int32(MSG_JSON): return text(UInt8(MSG_VALUE_JSON))
         case Int32(MSG_TABLE): return (UInt8(MSG_VALUE_TABLE), payload, Self.tableLength(payload))
         case Int32(MSG_OBJECT): return (UInt8(MSG_VALUE_OBJECT), payload, 8)
         default: preconditionFailure("a message has one of the kinds of CMessage.h")
         }
     }
-
-    /// A JSON text inside of a table: a length and the text, as MSG_JSON has them.
-    static var nestedJSON: UInt8 { 11 }
-    /// A table's key that is known by its number: 4 bytes.
-    static var nestedKey: UInt8 { 10 }
 
     /// Walks over the values of the table at `payload`, from its flags on; returns where it ends.
     @discardableResult
@@ -40,8 +35,9 @@ extension UnsafePointer<msg_header> {
             cursor += 1
             switch tag {
             case UInt8(MSG_VALUE_INTEGER), UInt8(MSG_VALUE_FLOAT): cursor += 8
-            case UInt8(MSG_VALUE_STRING), nestedJSON: cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
-            case nestedKey: cursor += 4
+            case UInt8(MSG_VALUE_STRING), UInt8(MSG_VALUE_JSON):
+                cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
+            case UInt8(MSG_VALUE_KEY): cursor += 4
             case UInt8(MSG_VALUE_TABLE):
                 values += valueCount(cursor)
                 cursor += 9

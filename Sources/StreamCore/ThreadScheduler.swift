@@ -26,16 +26,19 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     /// What is known of one thread.
     private final class Place: @unchecked Sendable {  // atomics; `thread` is set before jobs run
-        let next = Atomic<UnsafeMutableRawPointer?>(nil)
         /// When its job began, 0 between jobs.
         let since = Atomic<Int64>(0)
         var thread = pthread_t()
 
-        func exchange(_ job: Job?) -> Job? {
-            let old = next.exchange(
-                job.map { Unmanaged.passRetained($0).toOpaque() }, ordering: .acquiringAndReleasing)
-            return old.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue() }
-        }
+    }
+    /// The next job of each place: in plain memory, since idle threads look at them again and again, and a reference
+    /// count at each look would cost the busy ones.
+    private let nexts: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer?>>
+
+    private func exchangeNext(_ place: Int, _ job: Job?) -> Job? {
+        let old = nexts[place].exchange(
+            job.map { Unmanaged.passRetained($0).toOpaque() }, ordering: .acquiringAndReleasing)
+        return old.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue() }
     }
 
     private static let lookAtQueueEach = 32
@@ -69,6 +72,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     public init(_ configuration: Configuration = Configuration()) {
         self.configuration = configuration
         places = (0..<configuration.threads).map { _ in Place() }
+        nexts = .allocate(capacity: configuration.threads)
+        for index in 0..<configuration.threads { (nexts + index).initialize(to: Atomic(nil)) }
         var key = pthread_key_t()
         pthread_key_create(&key, nil)
         self.key = key
@@ -87,6 +92,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     deinit {
         pthread_key_delete(key)  // a process has only 1024
+        nexts.deinitialize(count: configuration.threads)
+        nexts.deallocate()
         pthread_mutex_destroy(mutex)
         pthread_mutex_destroy(timerMutex)
         pthread_cond_destroy(work)
@@ -103,7 +110,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             places[index].thread = spawn(stack: configuration.stackSize) { [self] in
                 pthread_setspecific(key, UnsafeRawPointer(bitPattern: index + 1))
                 configuration.onThreadStart?()
-                loop(places[index])
+                loop(index)
             }
         }
         timerThread = spawn(stack: 256 << 10) { [self] in timerLoop() }
@@ -123,7 +130,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         for place in places { pthread_join(place.thread, nil) }
         pthread_join(timerThread, nil)
         queue.removeAll()
-        for place in places { _ = place.exchange(nil) }
+        for place in places.indices { _ = exchangeNext(place, nil) }
     }
 
     public override var now: Int64 { Self.clock() }
@@ -145,7 +152,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     public override func enqueue(_ job: Job, back: Bool) {
         let here = Int(bitPattern: pthread_getspecific(key)) - 1
         if here >= 0 && !back {
-            if let displaced = places[here].exchange(job) {
+            if let displaced = exchangeNext(here, job) {
                 push(displaced)
             } else if sleeping.load(ordering: .relaxed) > 0 {
                 // Someone idle could run it, but a wake-up costs more than many a job: at most one each 40 us.
@@ -184,19 +191,20 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     }
 
     private func steal() -> Job? {
-        for place in places where place.next.load(ordering: .relaxed) != nil {
-            if let job = place.exchange(nil) { return job }
+        for place in 0..<configuration.threads where nexts[place].load(ordering: .relaxed) != nil {
+            if let job = exchangeNext(place, nil) { return job }
         }
         return nil
     }
 
-    private func loop(_ place: Place) {
+    private func loop(_ index: Int) {
+        let place = places[index]
         var turn = 0
         while true {
             turn += 1
             var job: Job?
             if turn % Self.lookAtQueueEach == 0 { job = popQueue() }
-            if job == nil { job = place.exchange(nil) }
+            if job == nil { job = exchangeNext(index, nil) }
             if job == nil { job = popQueue() }
             var spins = 0
             while job == nil && spins < 200 {  // about 10 us: a neighbour's next job is usually nearer than a wake-up
@@ -309,11 +317,11 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     /// Interrupts threads whose job is too old; gets a sleeper up for jobs that nobody has taken. True: jobs run.
     private func watchSlices(_ now: Int64) -> Bool {
         var busy = false, waiting = false
-        for place in places {
+        for (index, place) in places.enumerated() {
             let since = place.since.load(ordering: .relaxed)
             if since != 0 {
                 busy = true
-                if place.next.load(ordering: .relaxed) != nil { waiting = true }
+                if nexts[index].load(ordering: .relaxed) != nil { waiting = true }
                 if now - since > configuration.slice, let signal = configuration.interruptSignal {
                     pthread_kill(place.thread, signal)
                 }

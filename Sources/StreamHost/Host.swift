@@ -76,14 +76,25 @@ public struct Host: Sendable {
         let scheduler = ThreadScheduler(configuration)
         let output = OutputWriter(descriptor: 1, name: "standard output", scheduler: scheduler)
         let errors = OutputWriter(descriptor: 2, name: "standard error", scheduler: scheduler)
+        let status = RunStatus(output: output, errors: errors)
         let sources = self.sources, sinks = self.sinks
         var environment = RunEnvironment(
             scriptPath: path, script: source, output: output, errors: errors,
             makeSource: { options throws(ConnectorError) in
+                if options.kind == "stdin" { status?.endWhereTyped() }
                 let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdin": return FileSource(descriptor: 0, name: "standard input", format: format)
-                case "file": return FileSource(path: options.path ?? "", format: format)
+                case "stdin":
+                    return FileSource(
+                        descriptor: 0, name: "standard input", format: format, columns: options.columns)
+                case "file":
+                    let note: @Sendable (String) -> Void = { sentence in
+                        var line = "streamhost: \(sentence)\n"
+                        line.withUTF8 { errors.enqueue(UnsafeRawBufferPointer($0)) }
+                    }
+                    return FileSource(
+                        path: options.path ?? "", format: format, columns: options.columns,
+                        following: options.follow ? FileSource.Following(fromEnd: options.fromEnd, note: note) : nil)
                 default:
                     if let make = sources[options.kind] { return make() }
                     throw ConnectorError("there is no source '\(options.kind)'")
@@ -92,9 +103,11 @@ public struct Host: Sendable {
             makeSink: { options throws(ConnectorError) in
                 let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdout": return FileSink(writer: output, format: format)
-                case "stderr": return FileSink(writer: errors, format: format)
-                case "file": return FileSink(path: options.path ?? "", append: options.append, format: format)
+                case "stdout": return FileSink(writer: output, format: format, columns: options.columns)
+                case "stderr": return FileSink(writer: errors, format: format, columns: options.columns)
+                case "file":
+                    return FileSink(
+                        path: options.path ?? "", append: options.append, format: format, columns: options.columns)
                 default:
                     if let make = sinks[options.kind] { return make() }
                     throw ConnectorError("there is no sink '\(options.kind)'")
@@ -121,12 +134,23 @@ public struct Host: Sendable {
         environment.sourceNames = Set(sources.keys)
         environment.sinkNames = Set(sinks.keys)
         environment.workerMemory = workerMemory
+        run.status = status
         run.begin(scheduler: scheduler, output: output, errors: errors, environment: environment)
         return run
     }
 }
 
 extension OutputWriter: TextOutput {}
+
+extension RunResult {
+    /// A failure of standard output: the writer tells it, and so does each sink that wrote to it; or nobody, where it
+    /// concerned only what the run left to be written.
+    fileprivate mutating func tellOnce(_ failure: String) {
+        if status == .done { status = .failed }
+        guard let first = failures.firstIndex(of: failure) else { return failures.append(failure) }
+        failures = failures[...first] + failures[(first + 1)...].filter { $0 != failure }
+    }
+}
 
 /// A run of a script.
 public final class HostRun: @unchecked Sendable {  // `lock` guards the result; the rest is set in `begin`
@@ -137,6 +161,8 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
     private var run: Run!
     private var output: OutputWriter!
     private var errors: OutputWriter!
+    /// A line about the run on standard error's terminal; nil where that is none.
+    public fileprivate(set) var status: RunStatus?
 
     fileprivate func begin(
         scheduler: ThreadScheduler, output: OutputWriter, errors: OutputWriter, environment: RunEnvironment
@@ -149,11 +175,9 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
                 output.drain(timeout: 5_000_000_000)
                 errors.drain(timeout: 1_000_000_000)
                 scheduler.stop()
-                // Of what the run left behind, some could not be written.
                 var result = result
-                if let failure = output.failure, !failure.isBrokenPipe, !result.failures.contains(failure.description) {
-                    if result.status == .done { result.status = .failed }
-                    result.failures.append(failure.description)
+                if let failure = output.failure, !failure.isBrokenPipe {
+                    result.tellOnce(failure.description)
                 }
                 end(result)
             }

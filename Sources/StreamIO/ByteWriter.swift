@@ -63,8 +63,19 @@ public struct ByteWriter: ~Copyable {
         append(text.utf8Start, text.utf8CodeUnitCount)
     }
 
+    @_disfavoredOverload  // a literal is a StaticString
     public mutating func append(_ text: some StringProtocol) {
         for byte in text.utf8 { append(byte) }
+    }
+
+    /// Lets `body` write behind the bytes that are there, in at most `room` bytes; it returns how many it wrote, all of
+    /// which count, or a negative number: none.
+    @inline(__always)
+    mutating func write(room: Int, _ body: (UnsafeMutableRawPointer) -> Int) -> Bool {
+        reserve(room)
+        let written = body(UnsafeMutableRawPointer(base + count))
+        if written > 0 { count += written }
+        return written >= 0
     }
 
     /// Forgets the bytes from `count` on.

@@ -3,10 +3,11 @@ import CMessage
 import Glibc
 import StreamCore
 
-/// Writes values as lines, as JSON or as bytes, to a file of its own or through a writer that others share.
+/// Writes values as lines, as JSON, as CSV or as bytes, to a file of its own or through a writer that others share.
 ///
-/// It gathers up to 64 KB, and writes whole values. A value that the format cannot write is an error; what was
-/// gathered before it still goes out at `close`.
+/// It gathers up to 64 KB, and writes whole values: to a file in one call, so that lines that two processes append do
+/// not mix (a call that the system cuts short is continued). A value that the format cannot write is an error; what
+/// was gathered before it still goes out at `close`.
 public final class FileSink: HostSink, @unchecked Sendable {  // one thread calls all but `cancel`
     private let path: String?
     private let isAppending: Bool
@@ -16,13 +17,21 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
     private var owned: Int32 = -1
     private let canceller = OutputWriter.Canceller()
     private var gathered = ByteWriter(capacity: 72 << 10)
+    /// Where in `gathered` each value ends.
+    private var ends: [Int] = []
     private var hasFailed = false
+    private let columns: [String]
+    private var csv = CSVWriter()
+    /// Values that were gathered and could not be written, or not whole.
+    public private(set) var lost = 0
 
     private static let gatheredBytes = 64 << 10
     private static let keptBytes = 1 << 20
 
     /// Through `writer`, which stays open.
-    public init(writer: OutputWriter, format: TextFormat) {
+    /// - Parameter columns: the header of CSV; none: the first record's fields.
+    public init(writer: OutputWriter, format: TextFormat, columns: [String] = []) {
+        self.columns = columns
         path = nil
         isAppending = false
         self.format = format
@@ -31,7 +40,10 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
     }
 
     /// The file at `path`: made (mode 0644) or emptied when the run opens it, or with `append` written at its end.
-    public init(path: String, append: Bool = false, format: TextFormat) {
+    ///
+    /// Appended lines begin a line, also where the file ends without a line end; CSV goes on under the file's header.
+    public init(path: String, append: Bool = false, format: TextFormat, columns: [String] = []) {
+        self.columns = columns
         self.path = path
         isAppending = append
         shared = nil
@@ -39,7 +51,14 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
     }
 
     public func open() throws(ConnectorError) {
-        guard let path else { return }
+        if let path { try open(path) }
+        if format == .csv, !csv.hasColumns, !columns.isEmpty {
+            csv.setColumns(columns.map { Array($0.utf8) }, isWritten: false)
+        }
+        csv.appendHeader(to: &gathered)
+    }
+
+    private func open(_ path: String) throws(ConnectorError) {
         let flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (isAppending ? O_APPEND : O_TRUNC)
         while true {
             owned = Glibc.open(path, flags, 0o644)
@@ -53,6 +72,47 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
             poll(&polled, 1, 20)
         }
         writer = OutputWriter(descriptor: owned, name: "'\(path)'")
+        if isAppending, format != .bytes { try goOn(path) }
+    }
+
+    /// Looks at what stands in the file that is appended to.
+    private func goOn(_ path: String) throws(ConnectorError) {
+        var status = stat()
+        guard fstat(owned, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0 else { return }
+        let reading = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard reading >= 0 else {
+            if format != .csv { return }  // may be written and not read
+            throw ConnectorError("cannot append to '\(path)': its header cannot be read: \(systemError(errno))")
+        }
+        defer { Glibc.close(reading) }
+        if format == .csv { try takeHeader(path, reading) }
+        var last: UInt8 = 0
+        if pread(reading, &last, 1, status.st_size - 1) == 1, last != UInt8(ascii: "\n") {
+            gathered.append(UInt8(ascii: "\n"))
+        }
+    }
+
+    /// The columns are those of the CSV file that is appended to.
+    private func takeHeader(_ path: String, _ reading: Int32) throws(ConnectorError) {
+        var records = CSVReader()
+        if let problem = FileHeader.read(reading, &records) {
+            throw ConnectorError("cannot append to '\(path)': line \(problem.line): \(problem.problem)")
+        }
+        guard !records.header.isEmpty else { return }
+        if !columns.isEmpty, records.header != columns.map({ Array($0.utf8) }) {
+            let found = records.header.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ", ")
+            let given = columns.joined(separator: ", ")
+            throw ConnectorError("cannot append to '\(path)': its header is \(found), and the columns are \(given)")
+        }
+        csv.setColumns(records.header, isWritten: true)
+    }
+
+    /// Takes back the part of a value at which the disk was full. Not where others may append meanwhile.
+    private func removePart(_ written: Int) {
+        guard owned >= 0, !isAppending, format != .bytes else { return }
+        let whole = ends.last { $0 <= written } ?? 0
+        let end = lseek(owned, 0, SEEK_CUR)
+        if end >= written { _ = ftruncate(owned, end - (written - whole)) }
     }
 
     private static func isPipe(_ path: String) -> Bool {
@@ -69,6 +129,7 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
             case .json:
                 try MessageText.appendJSON(message, to: &gathered)
                 gathered.append(UInt8(ascii: "\n"))
+            case .csv: try csv.append(message, to: &gathered)
             case .bytes:
                 guard message.pointee.kind == UInt8(MSG_STRING) else {
                     let value = MessageText.describe(message, limit: 60)
@@ -80,16 +141,27 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
         } catch {
             throw ConnectorError(error.description)
         }
-        if gathered.count >= Self.gatheredBytes { try flush() }
+        ends.append(gathered.count)
+        guard gathered.count >= Self.gatheredBytes else { return }
+        do throws(ConnectorError) { try flush() } catch {
+            lost -= 1  // this one, which was not taken
+            throw error
+        }
     }
 
     public func flush() throws(ConnectorError) {
         guard let writer, gathered.count > 0, !hasFailed else { return }
-        defer { gathered.removeAll(keepingCapacity: gathered.count <= Self.keptBytes) }
+        defer {
+            gathered.removeAll(keepingCapacity: gathered.count <= Self.keptBytes)
+            ends.removeAll(keepingCapacity: true)
+        }
+        var written = 0
         do throws(ConnectorError) {
-            try writer.write(gathered.bytes, canceller: canceller)
+            try writer.write(gathered.bytes, canceller: canceller, written: &written)
         } catch {
             hasFailed = true  // told once: `close` does not try again
+            lost += ends.count { $0 > written }
+            removePart(written)
             throw error
         }
     }

@@ -8,6 +8,8 @@ import StreamCore
 /// - `lines`: one `MSG_STRING` a line, without its end.
 /// - `json`: one `MSG_JSON` a line, with its bytes but for white space around it; blank lines and a byte order mark at
 ///   the begin are skipped. A line that is not JSON is offered to the outlet's `reject`.
+/// - `csv`: one record a message, as `CSVReader` makes them. What is no record is offered to `reject`; a header that
+///   cannot be used fails the source.
 /// - `bytes`: one `MSG_STRING` a read, of at most 64 KB.
 ///
 /// A line longer than the limit is offered to `reject` too. `stop` ends a wait for input at once; whole lines that were
@@ -20,35 +22,48 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
 
     private let place: Place
     private let name: String
-    private let format: TextFormat
+    let format: TextFormat
     private let limit: Int
-    private let stopped = StopEvent()
+    private let columns: [String]
+    let following: Following?
+    let stopped = StopEvent()
+    private let checker = JSONChecker()
 
-    private static let chunkSize = 64 << 10
-    private static let fileChunkSize = 256 << 10
+    static let chunkSize = 64 << 10
+    static let fileChunkSize = 256 << 10
     private static let shownBytes = 200
 
     /// The file at `path`, which is opened when `run` begins; also a named pipe or a device.
-    public init(path: String, format: TextFormat, lineLimit: Int = LineSplitter.defaultLimit) {
+    /// - Parameters:
+    ///   - columns: the names of the fields of CSV; none: the first record's.
+    ///   - following: goes on at the end of the file, see `Following`.
+    public init(
+        path: String, format: TextFormat, lineLimit: Int = LineSplitter.defaultLimit, columns: [String] = [],
+        following: Following? = nil
+    ) {
         place = .path(path)
         name = path
         self.format = format
         limit = lineLimit
+        self.columns = columns
+        self.following = following
     }
 
     /// An open descriptor, which stays open; its flags, which others may share, stay as they are.
     public init(
         descriptor: Int32 = STDIN_FILENO, name: String = "standard input", format: TextFormat,
-        lineLimit: Int = LineSplitter.defaultLimit
+        lineLimit: Int = LineSplitter.defaultLimit, columns: [String] = []
     ) {
         place = .descriptor(descriptor)
         self.name = name
         self.format = format
         limit = lineLimit
+        self.columns = columns
+        following = nil
     }
 
     /// The name as it stands in a sentence: a path in quotes.
-    private var quotedName: String {
+    var quotedName: String {
         if case .path(let path) = place { "'\(path)'" } else { name }
     }
 
@@ -59,6 +74,7 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         switch place {
         case .descriptor(let descriptor): try read(descriptor, outlet)
         case .path(let path):
+            if let following { return try follow(path, following, outlet) }
             // Not blocking: the opening of a pipe that nobody writes yet shall not wait; the poll() after it does.
             let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
             guard descriptor >= 0 else { throw ConnectorError("cannot open \(quotedName): \(systemError(errno))") }
@@ -67,13 +83,25 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
         }
     }
 
-    private func read(_ descriptor: Int32, _ outlet: Outlet) throws(ConnectorError) {
+    /// The state of reading one file.
+    struct Decoder: ~Copyable {
+        var lines: LineSplitter
+        var records: CSVReader
+        /// Begun within the file: line numbers are counted from there.
+        var isRelative = false
+    }
+
+    func makeDecoder() -> Decoder {
+        Decoder(lines: LineSplitter(limit: limit), records: CSVReader(columns: columns, limit: limit))
+    }
+
+    func read(_ descriptor: Int32, _ outlet: Outlet) throws(ConnectorError) {
         var status = stat()
         let isRegular = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
         let size = isRegular && format != .bytes ? Self.fileChunkSize : Self.chunkSize
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 16)
         defer { buffer.deallocate() }
-        var splitter = LineSplitter(limit: limit)
+        var decoder = makeDecoder()
         while !stopped.isRaised {
             guard isRegular || waitForInput(descriptor, outlet) else { return }
             let count = Glibc.read(descriptor, buffer, size)
@@ -83,20 +111,39 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
                 throw ConnectorError("cannot read \(quotedName): \(systemError(error))")
             }
             guard count > 0 else {
-                if let item = splitter.finish() { _ = try send(item, splitter.lineNumber, outlet) }
-                return
+                return try finish(&decoder, outlet)
             }
-            let chunk = UnsafeRawBufferPointer(start: buffer, count: count)
-            if format == .bytes {
-                guard outlet.send(text: chunk, kind: UInt8(MSG_STRING)) else { return }
-            } else {
-                splitter.begin(chunk)
-                while let item = splitter.next() {
-                    guard try send(item, splitter.lineNumber, outlet) else { return }
-                }
-            }
+            guard try send(UnsafeRawBufferPointer(start: buffer, count: count), &decoder, outlet) else { return }
             if isRegular { outlet.flush() }
             if outlet.isClosed { return }
+        }
+    }
+
+    /// Sends what ends in this chunk. False: nobody wants more.
+    func send(
+        _ chunk: UnsafeRawBufferPointer, _ decoder: inout Decoder, _ outlet: Outlet
+    ) throws(ConnectorError) -> Bool {
+        switch format {
+        case .bytes: return outlet.send(text: chunk, kind: UInt8(MSG_STRING))
+        case .csv:
+            decoder.records.begin(chunk)
+            while let item = decoder.records.next() {
+                guard try send(item, decoder, outlet) else { return false }
+            }
+        case .lines, .json:
+            decoder.lines.begin(chunk)
+            while let item = decoder.lines.next() {
+                guard try send(item, decoder.lines.lineNumber, decoder.isRelative, outlet) else { return false }
+            }
+        }
+        return true
+    }
+
+    /// Sends the last line, if it had no end.
+    func finish(_ decoder: inout Decoder, _ outlet: Outlet) throws(ConnectorError) {
+        if format == .csv, let item = decoder.records.finish() { _ = try send(item, decoder, outlet) }
+        if let item = decoder.lines.finish() {
+            _ = try send(item, decoder.lines.lineNumber, decoder.isRelative, outlet)
         }
     }
 
@@ -121,24 +168,44 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
     }
 
     /// Sends a line or what is wrong with it. False: nobody wants more.
-    private func send(_ item: LineSplitter.Item, _ number: Int, _ outlet: Outlet) throws(ConnectorError) -> Bool {
+    private func send(
+        _ item: LineSplitter.Item, _ number: Int, _ isRelative: Bool, _ outlet: Outlet
+    ) throws(ConnectorError) -> Bool {
         let line: UnsafeRawBufferPointer
         switch item {
         case .tooLong(let start):
-            try reject("\(name): \(LineSplitter.problem(line: number, limit: limit))", start, isCut: true, outlet)
+            let problem = LineSplitter.problem(line: number, limit: limit, isRelative: isRelative)
+            try reject("\(name): \(problem)", start, isCut: true, outlet)
             return !outlet.isClosed
         case .line(let whole): line = whole
         }
         guard format == .json else { return outlet.send(text: line, kind: UInt8(MSG_STRING)) }
-        let hasMark = number == 1 && line.count >= 3 && line[0] == 0xEF && line[1] == 0xBB && line[2] == 0xBF
+        let hasMark =
+            number == 1 && !isRelative && line.count >= 3 && line[0] == 0xEF && line[1] == 0xBB && line[2] == 0xBF
         let text = UnsafeRawBufferPointer(rebasing: hasMark ? line[3...] : line[...])
         let trimmed = Self.trim(text)
         guard !trimmed.isEmpty else { return true }
-        if let problem = JSONChecker.check(text) {  // with the white space: its positions are the line's
+        if var problem = checker.check(trimmed) {
+            problem.position += trimmed.baseAddress! - line.baseAddress!  // the line's positions
+            let number = isRelative ? "+\(number)" : "\(number)"
             try reject("\(name):\(number): not JSON: \(problem)", trimmed, isCut: false, outlet)
             return !outlet.isClosed
         }
-        return outlet.send(text: trimmed, kind: UInt8(MSG_JSON))
+        return checker.send(trimmed, to: outlet)
+    }
+
+    private func send(
+        _ item: CSVReader.Item, _ decoder: borrowing Decoder, _ outlet: Outlet
+    ) throws(ConnectorError) -> Bool {
+        switch item {
+        case .json(let text): return outlet.send(text, index: decoder.records.index)
+        case .table(let message): return outlet.send(message)
+        case .bad(let line, let problem, let text):
+            let place = "\(name):\(decoder.isRelative ? "+" : "")\(line)"
+            try reject("\(place): \(problem)", text, isCut: false, outlet)
+            return !outlet.isClosed
+        case .failed(let line, let problem): throw ConnectorError("\(name):\(line): \(problem)")
+        }
     }
 
     private func reject(

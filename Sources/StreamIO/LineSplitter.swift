@@ -44,11 +44,13 @@ public struct LineSplitter: ~Copyable {
 
     deinit { free(held) }
 
-    /// The words for a line that is too long: "line 3 is longer than 64 MB".
-    public static func problem(line: Int, limit: Int) -> String {
-        let size =
-            limit % (1 << 20) == 0 ? "\(limit >> 20) MB" : limit % 1024 == 0 ? "\(limit >> 10) KB" : "\(limit) bytes"
-        return "line \(line) is longer than \(size)"
+    /// The words for a line that is too long: "line 3 is longer than 64 MB"; or "line +3", counted from within a file.
+    public static func problem(line: Int, limit: Int, isRelative: Bool = false) -> String {
+        "line \(isRelative ? "+" : "")\(line) is longer than \(size(limit))"
+    }
+
+    static func size(_ limit: Int) -> String {
+        limit % (1 << 20) == 0 ? "\(limit >> 20) MB" : limit % 1024 == 0 ? "\(limit >> 10) KB" : "\(limit) bytes"
     }
 
     /// Gives the next chunk, when `next` has returned nil. It must stay in place until `next` returns nil again.

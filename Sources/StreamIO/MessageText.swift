@@ -220,6 +220,10 @@ private struct MessageEncoder {
             cursor += length
             return writeString(text, length, "", to: &out)
         case MSG_VALUE_TABLE: return writeTable(to: &out)
+        case MSG_VALUE_JSON:
+            let length = Int(take(UInt32.self))
+            out.append(cursor, describing ? min(length, limit + 1) : length)
+            cursor += length
         default:
             cursor += MemoryLayout<UnsafeRawPointer>.size
             return cannotWrite("a host object", "<host object>", to: &out)
@@ -265,6 +269,10 @@ private struct MessageEncoder {
                     let number = take(Double.self)
                     key.bits = number.bitPattern
                     if !number.isFinite, !describing { return cannotWrite("an infinite key", "", to: &out) }
+                case MSG_VALUE_KEY:
+                    var length = 0
+                    let name = msg_symbol_name(take(UInt32.self), &length)
+                    key = MessageKey(kind: .string, text: UnsafeRawPointer(name!), length: length, bits: 0)
                 case MSG_VALUE_STRING:
                     let length = Int(take(UInt32.self))
                     key = MessageKey(kind: .string, text: cursor, length: length, bits: 0)
@@ -314,7 +322,8 @@ private struct MessageEncoder {
             left -= 1
             switch Int(take(UInt8.self)) {
             case MSG_VALUE_INTEGER, MSG_VALUE_FLOAT, MSG_VALUE_OBJECT: cursor += 8
-            case MSG_VALUE_STRING: cursor += Int(take(UInt32.self))
+            case MSG_VALUE_KEY: cursor += 4
+            case MSG_VALUE_STRING, MSG_VALUE_JSON: cursor += Int(take(UInt32.self))
             case MSG_VALUE_TABLE:
                 cursor += 1
                 left += Int(take(UInt32.self))

@@ -19,6 +19,8 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
     public let name: String
     /// Called once, on the thread that failed, with no lock held. Set before the first write.
     public var onFailure: (@Sendable (ConnectorError) -> Void)?
+    /// The line below, where the descriptor is a terminal that has one. Set before the first write.
+    public var statusLine: StatusLine?
 
     private let descriptor: Int32
     private let isRegular: Bool
@@ -80,6 +82,15 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
     /// - Parameter canceller: `cancel(canceller)` ends this call when it blocks. The rest of a line of which a part
     ///   was written is enqueued then, so that what others write begins a line.
     public func write(_ bytes: UnsafeRawBufferPointer, canceller: Canceller? = nil) throws(ConnectorError) {
+        var written = 0
+        try write(bytes, canceller: canceller, written: &written)
+    }
+
+    /// `written` becomes how many of `bytes` were written, also when it throws.
+    func write(
+        _ bytes: UnsafeRawBufferPointer, canceller: Canceller?, written: inout Int
+    ) throws(ConnectorError) {
+        written = 0
         pthread_mutex_lock(mutex)
         waiting += 1
         while isTurnTaken, failed == nil, !isGivenUp(canceller) { pthread_cond_wait(changed, mutex) }
@@ -92,7 +103,6 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
         }
         isTurnTaken = true
         var outcome = writePending(canceller)
-        var written = 0
         if outcome == .done {
             pthread_mutex_unlock(mutex)
             outcome = writeAll(bytes, &written, canceller)
@@ -298,7 +308,8 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
                 }
             }
             let most = isRegular ? bytes.count - written : min(bytes.count - written, Self.pipeBytes)
-            let count = Glibc.write(descriptor, start + written, most)
+            let count =
+                statusLine?.write(descriptor, start + written, most) ?? Glibc.write(descriptor, start + written, most)
             if count >= 0 {
                 written += count
                 continue
@@ -339,9 +350,11 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
     }
 
     private func error(_ number: Int32) -> ConnectorError {
-        number == EPIPE
-            ? ConnectorError("\(name): broken pipe", isBrokenPipe: true)
-            : ConnectorError("cannot write \(name): \(systemError(number))")
+        switch number {
+        case EPIPE: ConnectorError("\(name): broken pipe", isBrokenPipe: true)
+        case EBADF: ConnectorError("cannot write \(name): it is closed")
+        default: ConnectorError("cannot write \(name): \(systemError(number))")
+        }
     }
 
     private var canceledError: ConnectorError { ConnectorError("cannot write \(name): canceled") }

@@ -4,6 +4,8 @@ public enum TextFormat: String, Sendable, CaseIterable {
     case lines
     /// One JSON text a line.
     case json
+    /// Records under a header.
+    case csv
     /// Chunks of bytes.
     case bytes
 }

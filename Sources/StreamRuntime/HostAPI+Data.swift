@@ -124,6 +124,7 @@ extension HostAPI {
         case .string: return .string(stack.string(index)!)
         case .lightUserdata: return .null
         case .table:
+            guard stack.settle(index) else { return nil }
             let table = stack.absolute(index), count = stack.count(table)
             if count > 0 {
                 var values: [HostValue] = []

@@ -82,7 +82,7 @@ private struct Builder {
         if position < chain.steps.count {
             let step = chain.steps[position]
             link = inner(
-                PipelineSpec.Queue(capacity: step.queue, bytes: step.bytes),
+                PipelineSpec.Queue(capacity: step.split.front, bytes: step.bytes),
                 name: "the queue of \"\(path + step.name)\"")
         } else if let output {
             link = output

@@ -55,12 +55,13 @@ extension PipelineRun {
             begin(
                 ValuePump(values: batch, scheduler: scheduler, output: output.channel, context: context, done: done),
                 output)
-        case .generate(let code):
+        case .generate(let code, let fused):
             var stage = PipelineSpec.StageSpec()
             stage.name = "generate"
             stage.place = self.spec.place
             stage.code = code
             stage.kind = .process
+            stage.fused = fused
             return group(stage, nil, output, worker, record: nil)
         }
         return true
@@ -212,8 +213,8 @@ extension PipelineRun {
             count {
                 // A stage may make more values than it got, or other ones: the difference is created there.
                 let handled = totals.received - totals.filtered - totals.failed
-                $0.created += isSource ? totals.emitted : totals.emitted - handled
-                if givesBack { $0.created += totals.received }
+                $0.created += totals.emitted - handled
+                if givesBack { $0.created += totals.received + totals.dropped - totals.droppedOut }
                 $0.filtered += totals.filtered
                 $0.failed += totals.failed
                 $0.dropped += totals.dropped + givenUp

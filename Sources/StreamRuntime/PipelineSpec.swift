@@ -30,7 +30,7 @@ struct PipelineSpec {
             case connector(ConnectorOptions)
             case range(first: Int64, last: Int64, step: Int64)
             case values(Batch)
-            case generate(code: Int32)
+            case generate(code: Int32, fused: [StageSpec])
             case channel(Channel)
             /// A tee or a route in another chain.
             case branch
@@ -74,6 +74,18 @@ struct PipelineSpec {
         var bytes = Channel.linkBytes
         var skipsErrors = false
         var memory = 0
+        /// Several workers keep the order of the input.
+        var ordered = false
+        /// The same key always goes to the same worker.
+        var key: Key?
+        /// The stages after it that run in its workers and get its very values.
+        var fused: [StageSpec] = []
+
+        enum Key {
+            case field([UInt8])
+            /// The field `key` of `code`.
+            case function
+        }
     }
 
     /// What hangs on a tee or a route: a branch that was continued several times has several chains.
@@ -108,9 +120,14 @@ extension PipelineSpec {
     /// References into the declaring worker's state that were not used up: of a pipeline that is withdrawn.
     func dropReferences(_ stack: LuaStack) {
         chain.visit { chain in
-            if case .generate(let code) = chain.source.kind { stack.drop(reference: code) }
+            if case .generate(let code, let fused) = chain.source.kind {
+                stack.drop(reference: code)
+                for stage in fused { stack.drop(reference: stage.code) }
+            }
             if case .function(let code) = chain.sink { stack.drop(reference: code) }
-            for step in chain.steps where step.code != 0 { stack.drop(reference: step.code) }
+            for step in chain.steps {
+                for stage in [step] + step.fused where stage.code != 0 { stack.drop(reference: stage.code) }
+            }
         }
     }
 

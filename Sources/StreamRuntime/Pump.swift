@@ -52,7 +52,10 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     }
 
     /// What a step came to.
-    enum Step { case more, waits, over }
+    enum Step {
+        /// `idle`: until the next `wake`, with no wait open.
+        case more, waits, idle, over
+    }
 
     /// Moves some messages.
     func step() -> Step { .over }
@@ -89,6 +92,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
                 if stopRequested && waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
                 if waiter.outcome != .pending { return .again }
                 return .park
+            case .idle: return .park
             case .over: return finish()
             }
         }
@@ -217,7 +221,7 @@ final class ValuePump: Pump, @unchecked Sendable {
     ) {
         let raw = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
         raw.storeBytes(
-            of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, reserved: 0), as: msg_header.self)
+            of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
         message = raw.assumingMemoryBound(to: msg_header.self)
         var value: Int64? = first
         next = {

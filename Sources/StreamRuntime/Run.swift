@@ -22,6 +22,10 @@ public struct ConnectorOptions: Sendable {
     public var format: String
     public var append = false
     public var follow = false
+    /// Of a file that is followed: begin behind what is there.
+    public var fromEnd = false
+    /// The fields of CSV; none: the header's, or the first record's.
+    public var columns: [String] = []
 }
 
 /// What a run gets from whoever embeds it.
@@ -106,6 +110,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
     /// Of pipelines that have ended.
     private var progressed = RunProgress()
+    private var said = SaidOnce()
 
     public init(
         scheduler: Scheduler, environment: RunEnvironment, onEnd: @escaping @Sendable (RunResult) -> Void
@@ -259,6 +264,11 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     func log(_ text: String) {
         var line = "streamhost: " + text + "\n"
         line.withUTF8 { environment.errors.enqueue(UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A line on standard error, unless the run has said it before.
+    func logOnce(_ text: String) {
+        if lock.withLock({ said.isNew(text) }) { log(text) }
     }
 
     // MARK: Ends

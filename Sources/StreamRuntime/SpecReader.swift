@@ -65,8 +65,17 @@ struct SpecReader {
         guard stack.ensure(16) else { throw LuaProblem("not enough memory") }
         var chain = PipelineSpec.ChainSpec()
         chain.source = try field(table, "source") { source throws(LuaProblem) in try self.source(source) }
-        chain.steps = try field(table, "stages") { stages throws(LuaProblem) in
-            try list(stages) { stage throws(LuaProblem) in try self.stage(stage) }
+        let steps = try field(table, "stages") { stages throws(LuaProblem) in
+            try list(stages) { stage throws(LuaProblem) in (try self.stage(stage), self.flag(stage, "fused")) }
+        }
+        for (step, isFused) in steps {
+            if !isFused {
+                chain.steps.append(step)
+            } else if let last = chain.steps.indices.last {
+                chain.steps[last].fused.append(step)
+            } else if case .generate(let code, let fused) = chain.source.kind {
+                chain.source.kind = .generate(code: code, fused: fused + [step])
+            }
         }
         chain.sink = try field(table, "sink") { sink throws(LuaProblem) in self.sink(sink) }
         chain.queue.capacity = Int(integer(table, "queue") ?? 256)
@@ -77,7 +86,27 @@ struct SpecReader {
     private func connector(_ table: Int32, _ kind: String) -> ConnectorOptions {
         ConnectorOptions(
             kind: kind, path: string(table, "path"), format: string(table, "format") ?? "lines",
-            append: flag(table, "append"), follow: flag(table, "follow"))
+            append: flag(table, "append"), follow: flag(table, "follow"), fromEnd: string(table, "from") == "end",
+            columns: strings(table, "columns"))
+    }
+
+    private func strings(_ table: Int32, _ name: String) -> [String] {
+        stack.getField(table, name)
+        defer { stack.pop() }
+        guard !stack.isNil(-1) else { return [] }
+        let list = stack.top
+        return (1..<(1 + stack.count(list))).map { position in
+            defer { stack.pop() }
+            stack.getIndex(list, position)
+            return stack.string(-1) ?? ""
+        }
+    }
+
+    private func key(_ table: Int32) -> PipelineSpec.StageSpec.Key? {
+        stack.getField(table, "key")
+        defer { stack.pop() }
+        if let name = stack.bytes(-1) { return .field(Array(name)) }
+        return stack.type(-1) == .function ? .function : nil
     }
 
     private func source(_ table: Int32) throws(LuaProblem) -> PipelineSpec.SourceSpec {
@@ -94,6 +123,7 @@ struct SpecReader {
             let batch = Batch()
             stack.getField(table, "values")
             let values = stack.top
+            _ = stack.settle(values)
             for position in 1..<(1 + stack.count(values)) {
                 stack.getIndex(values, position)
                 switch stack.encode(-1, in: vm) {
@@ -106,7 +136,7 @@ struct SpecReader {
             }
             stack.pop()
             source.kind = .values(batch)
-        case "generate": source.kind = .generate(code: reference(table, "code"))
+        case "generate": source.kind = .generate(code: reference(table, "code"), fused: [])
         case "channel": source.kind = channel(table).map { .channel($0) } ?? .none
         case "branch": source.kind = .branch
         default: source.kind = .connector(connector(table, kind))
@@ -123,6 +153,8 @@ struct SpecReader {
         if let bytes = integer(table, "queue_bytes") { stage.bytes = Int(bytes) }
         stage.memory = Int(integer(table, "memory") ?? 0)
         stage.skipsErrors = string(table, "on_error") == "skip"
+        stage.ordered = flag(table, "ordered")
+        stage.key = key(table)
         let n = Int(integer(table, "n") ?? 0)
         switch string(table, "op") ?? "" {
         case "map": stage.kind = .script(.map)

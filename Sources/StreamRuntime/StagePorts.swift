@@ -16,8 +16,16 @@ final class StagePorts {
     let input: Channel?
     let output: Channel?
     private let scheduler: Scheduler
-    /// Values taken at a time from the input.
+    /// Values taken at a time from the input; of one that is shared, `adaptive` says how many.
     private let inputLimit: Int
+    private var adaptive: AdaptiveBatch?
+    /// Set where the results of several workers are put in order: the share of the input that is taken gets a ticket
+    /// here, and a mark behind it.
+    private let seat: ReaderSeat?
+    /// The marks came with the input, from the dealer, and took room there.
+    private let marksAreDealt: Bool
+    /// Told of each ticket, and that no more will come.
+    private let sequencer: Sequencer?
     private let outputLimit: Int
     /// Values of a source channel that were not touched go back to it.
     private let givesBack: Bool
@@ -34,9 +42,13 @@ final class StagePorts {
     /// What others may read meanwhile, and what of it stands there.
     var meter: Meter?
     private var published = Meter.Counts()
+    /// Bytes that the channel counts for the batch in hand.
+    private var batchBytes = 0
 
     init(
-        driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool
+        driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool,
+        adaptive: AdaptiveBatch? = nil, seat: ReaderSeat? = nil, marksAreDealt: Bool = false,
+        sequencer: Sequencer? = nil
     ) {
         self.driver = driver
         self.input = input
@@ -44,6 +56,10 @@ final class StagePorts {
         self.scheduler = scheduler
         self.inputLimit = inputLimit
         self.givesBack = givesBack
+        self.adaptive = adaptive
+        self.seat = seat
+        self.marksAreDealt = marksAreDealt
+        self.sequencer = sequencer
         outputLimit = output.map { max(1, min(256, $0.capacity / 2)) } ?? 0
         if let output {
             driver.isRendezvous = output.capacity == 0
@@ -66,15 +82,16 @@ final class StagePorts {
         }
         waitsForOutput = false
         retire()
-        let most = scheduler.batchLimit(inputLimit)
-        switch input.takeBatch(most, nil) {
+        adaptive?.end(scheduler.now)
+        let most = scheduler.batchLimit(adaptive?.size ?? inputLimit)
+        switch input.takeBatch(most, nil, seat: seat) {
         case .batch(let batch): install(batch)
-        case .closed: driver.isEnded = true
+        case .closed: inputEnded()
         case .empty, .waiting:
             settle()
-            switch input.takeBatch(most, waiter) {
+            switch input.takeBatch(most, waiter, seat: seat) {
             case .batch(let batch): install(batch)
-            case .closed: driver.isEnded = true
+            case .closed: inputEnded()
             case .empty, .waiting: return .waits
             }
         }
@@ -94,7 +111,7 @@ final class StagePorts {
                 written.removeFirst()
                 return .waits
             case .closed, .full:
-                droppedOut += written.drop()
+                droppedOut += written.dropValues()
                 driver.isClosed = true
             }
             return .ready
@@ -125,7 +142,7 @@ final class StagePorts {
                 waiter.outbox.drop()
                 droppedOut += 1
             }
-            if waitsForOutput { driver.isClosed = true } else { driver.isEnded = true }
+            if waitsForOutput { driver.isClosed = true } else { inputEnded() }
         case .ended(let reason):
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
@@ -160,15 +177,6 @@ final class StagePorts {
         publish()
     }
 
-    private func publish() {
-        guard let meter else { return }
-        let counts = Meter.Counts(
-            received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
-            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
-        meter.add(counts - published)
-        published = counts
-    }
-
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()
         return Batch(
@@ -182,21 +190,47 @@ final class StagePorts {
         guard driver.pending > 0 || spare > 0 else { return }
         let written = driver.pending > 0 ? takeWritten() : nil
         if !output!.commit(written, unused: spare) {
-            droppedOut += written?.drop() ?? 0
+            droppedOut += written?.dropValues() ?? 0
             driver.isClosed = true
         }
     }
 
+    /// Messages read that took room in the input.
+    private var read: UInt64 { marksAreDealt ? driver.received + driver.marks : driver.received }
+
+    private func publish() {
+        guard let meter else { return }
+        let counts = Meter.Counts(
+            received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
+        meter.add(counts - published)
+        published = counts
+    }
+
     private func creditAll() {
         guard let input else { return }
-        let taken = Int(driver.received - creditedUpTo)
+        let taken = Int(read - creditedUpTo)
         if taken > 0 {
-            creditedUpTo = driver.received
+            creditedUpTo = read
             input.credit(taken, bytes: 0, all: true)  // the batch's bytes: when it is retired
         }
     }
 
+    private func inputEnded() {
+        driver.isEnded = true
+        if let seat {
+            seat.log.finish()
+            sequencer?.wake()
+        }
+    }
+
     private func install(_ batch: Batch) {
+        batchBytes = batch.byteCount  // without the mark
+        if seat != nil {
+            batch.appendMark()
+            sequencer?.wake()
+        }
+        adaptive?.begin(scheduler.now)
         self.batch = batch
         driver.setInput(batch.start, count: batch.byteCount)
     }
@@ -206,7 +240,6 @@ final class StagePorts {
         guard let input, let batch else { return }
         self.batch = nil
         driver.setInput(nil, count: 0)
-        let bytes = batch.byteCount
         batch.drop()
         let memory = batch.surrender()
         if output != nil && driver.pending == 0 && memory.capacity <= 1 << 18 {
@@ -214,38 +247,40 @@ final class StagePorts {
         } else {
             free(memory.bytes)
         }
-        let taken = Int(driver.received - creditedUpTo)
-        creditedUpTo = driver.received
-        input.credit(taken, bytes: bytes, all: false)
+        let taken = Int(read - creditedUpTo)
+        creditedUpTo = read
+        input.credit(taken, bytes: batchBytes, all: false)
         publish()
     }
 
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.
     func finish() {
         settle()
-        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedOut += takeWritten().drop() }
+        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedOut += takeWritten().dropValues() }
         guard let input, let batch else { return }
         self.batch = nil
         if let unread = driver.unread {
             // what was read still holds its objects: they are released with the batch's front part
-            let rest = Batch(), bytes = batch.byteCount
+            let rest = Batch()
+            var marks = 0
             while let message = batch.first {
                 if UnsafeRawPointer(message) >= unread {
-                    rest.append(message)
+                    if message.isMark { marks += 1 } else { rest.append(message) }
                 } else {
                     message.releaseObjects()
                 }
                 batch.removeFirst()
             }
             driver.setInput(nil, count: 0)
+            if marksAreDealt && marks > 0 { input.credit(marks, bytes: 0, all: true) }
             if givesBack {
                 let count = rest.count
                 input.giveBack(rest)  // before the credit: nobody may slip in between
-                input.credit(count, bytes: bytes, all: false)
+                input.credit(count, bytes: batchBytes, all: false)
             } else {
                 let left = rest.drop()
                 droppedIn += left
-                input.credit(left, bytes: bytes, all: true)
+                input.credit(left, bytes: batchBytes, all: true)
             }
         }
     }

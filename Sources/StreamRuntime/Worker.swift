@@ -130,7 +130,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             completion: completion)
         task.ports = ports
         tasks[ObjectIdentifier(task)] = task
-        if let ports { self.ports[ObjectIdentifier(task)] = ports }
+        if let ports {
+            self.ports[ObjectIdentifier(task)] = ports
+            ports.driver.setOwner(stack)
+        }
         if !context.add(task) { contextEnded(of: task) }
         ready.append(task)
         return task
@@ -292,6 +295,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .input: return ports.refill(task.waiter)
         case .output: return ports.send(task.waiter)
         case .judgement:
+            ports.driver.pushFault(task.stack)
             let failure = memoryFailure ?? failure(task.stack, -1)
             task.stack.pop()
             if let reason = task.context.reason {  // what is raised after the end is the end, not a failure
@@ -305,6 +309,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     private func over(_ task: LuaTask, _ end: TaskEnd) {
         if !declared.isEmpty { startDeclared() }
+        task.ports?.driver.setOwner(nil)  // before the completion, which may start the next one
         task.complete(end)
         tasks.removeValue(forKey: ObjectIdentifier(task))
         if task.ports != nil { ports.removeValue(forKey: ObjectIdentifier(task)) }

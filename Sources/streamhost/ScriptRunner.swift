@@ -5,10 +5,13 @@ import StreamHost
 struct ScriptRunner {
     /// Nanoseconds.
     let drainTimeout: Int64
+    /// What shows how the run goes on; nil: nothing does.
+    var progress: Progress?
 
     /// Blocks until the run has ended; returns the exit status.
     func run(_ path: String, arguments: [String]) -> Int32 {
         signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)  // a file over `ulimit -f` is an error of the write
         // Every thread inherits this mask: signals come to the one thread that asks for them.
         var signals = sigset_t()
         sigemptyset(&signals)
@@ -24,7 +27,9 @@ struct ScriptRunner {
         let ending = Ending()
         watchSignals(signals, run, ending)
         run.onEnd { ending.finish($0) }
+        if Progress.canShow(term: Self.variable("TERM")) { progress?.show(run) }
         let (result, signal) = ending.wait()
+        run.status?.end()
         for failure in result.failures { report(failure) }
         if !result.account.isBalanced { report("the account does not balance: \(result.account)") }
         if let signal, result.status == .done || result.failures.isEmpty { return 128 + signal }
@@ -36,8 +41,9 @@ struct ScriptRunner {
     }
 
     fileprivate func report(_ text: String) {
-        let isTerminal = isatty(2) == 1
-        let line = (isTerminal ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text + "\n"
+        let isColoured =
+            isatty(2) == 1 && Self.variable("TERM") != "dumb" && (Self.variable("NO_COLOR") ?? "").isEmpty
+        let line = (isColoured ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text + "\n"
         var bytes = Array(line.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { write(2, $0.baseAddress!, $0.count) }
@@ -45,6 +51,8 @@ struct ScriptRunner {
             bytes = bytes.dropFirst(max(0, count))
         }
     }
+
+    private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
     private func watchSignals(_ signals: sigset_t, _ run: HostRun, _ ending: Ending) {
         let timeout = drainTimeout
@@ -59,13 +67,14 @@ struct ScriptRunner {
                 var time = timespec(tv_sec: Int(timeout / 1_000_000_000), tv_nsec: Int(timeout % 1_000_000_000))
                 while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
                 run.cancel(cause: "drain timeout")
-                Self.exitLate(status)
+                Self.exitLate(run, status)
             }
             sigwait(&signals, &received)
             run.cancel(cause: "signal")
             // A script that cannot be stopped, or a third signal, does not keep the process.
-            spawnDetached(stack: 64 << 10) { Self.exitLate(status) }
+            spawnDetached(stack: 64 << 10) { Self.exitLate(run, status) }
             sigwait(&signals, &received)
+            run.status?.end()
             _exit(128 + received)
         }
     }
@@ -73,8 +82,9 @@ struct ScriptRunner {
 
 extension ScriptRunner {
     /// Leaves what does not stop although everything was cancelled two seconds ago.
-    fileprivate static func exitLate(_ status: Int32) {
+    fileprivate static func exitLate(_ run: HostRun, _ status: Int32) {
         sleep(2)
+        run.status?.end()
         ScriptRunner(drainTimeout: 0).report("something does not stop; leaving it")
         _exit(status)
     }

@@ -19,7 +19,7 @@ struct Streamhost: ParsableCommand {
             SIGINT / SIGTERM.
             """,
         version: "streamhost 0.1.0 (\(Host.luaVersion))",
-        subcommands: [RunCommand.self])
+        subcommands: [RunCommand.self, CompletionsCommand.self])
 }
 
 struct RunCommand: ParsableCommand {
@@ -37,10 +37,17 @@ struct RunCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How long a drain may take after a signal.", valueName: "duration"))
     var drainTimeout = "30s"
 
+    @Flag(help: "Shows no progress on the terminal. By default a run of more than two seconds does.")
+    var noProgress = false
+
+    @Option(help: ArgumentHelp("How long a run lasts before its progress shows.", visibility: .hidden))
+    var progressDelay = "2s"
+
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
 
-    @Argument(parsing: .captureForPassthrough, help: "What the script finds in `arg`.")
+    @Argument(
+        parsing: .captureForPassthrough, help: "What the script finds in `arg`.", completion: .file())
     var arguments: [String] = []
 
     func validate() throws {
@@ -48,11 +55,15 @@ struct RunCommand: ParsableCommand {
             throw ValidationError(
                 "--drain-timeout expects a duration such as \"30s\" or \"2m\", got '\(drainTimeout)'.")
         }
+        if Quantity.nanoseconds(progressDelay) == nil {
+            throw ValidationError("--progress-delay expects a duration such as \"2s\", got '\(progressDelay)'.")
+        }
     }
 
     func run() throws {
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!,
+            progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!)
         ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.
         _exit(status)

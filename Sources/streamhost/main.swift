@@ -2,6 +2,7 @@
 import ArgumentParser
 import Glibc
 
+occupyClosedDescriptors()
 do {
     var command = try Streamhost.parseAsRoot()
     try command.run()

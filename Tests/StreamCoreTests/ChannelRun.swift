@@ -145,7 +145,7 @@ final class ChannelRun {
 
 /// An integer message written to 16 bytes at `place`.
 func integerMessage(_ value: Int64, at place: UnsafeMutableRawPointer) -> MessagePointer {
-    place.storeBytes(of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, reserved: 0), as: msg_header.self)
+    place.storeBytes(of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
     place.storeBytes(of: value, toByteOffset: 8, as: Int64.self)
     return MessagePointer(place.assumingMemoryBound(to: msg_header.self))
 }

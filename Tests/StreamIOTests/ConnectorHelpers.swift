@@ -85,7 +85,7 @@ func withMessage<R, E: Error>(
     let place = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
     defer { place.deallocate() }
     memset(place, 0, size)
-    place.storeBytes(of: msg_header(size: UInt32(size), kind: UInt8(kind), flags: 0, reserved: 0), as: msg_header.self)
+    place.storeBytes(of: msg_header(size: UInt32(size), kind: UInt8(kind), flags: 0, shape: 0), as: msg_header.self)
     place.storeBytes(of: UInt32(bytes.count), toByteOffset: 8, as: UInt32.self)
     memcpy(place + Int(MSG_TEXT_OFFSET), bytes, bytes.count)
     return try body(MessagePointer(place.assumingMemoryBound(to: msg_header.self)))
@@ -95,7 +95,7 @@ func withMessage<R, E: Error>(
 func withNumber<R, E: Error>(_ bits: UInt64, kind: Int, _ body: (MessagePointer) throws(E) -> R) throws(E) -> R {
     let place = UnsafeMutableRawPointer.allocate(byteCount: 16, alignment: 8)
     defer { place.deallocate() }
-    place.storeBytes(of: msg_header(size: 16, kind: UInt8(kind), flags: 0, reserved: 0), as: msg_header.self)
+    place.storeBytes(of: msg_header(size: 16, kind: UInt8(kind), flags: 0, shape: 0), as: msg_header.self)
     place.storeBytes(of: bits, toByteOffset: 8, as: UInt64.self)
     return try body(MessagePointer(place.assumingMemoryBound(to: msg_header.self)))
 }

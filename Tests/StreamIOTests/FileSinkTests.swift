@@ -96,6 +96,92 @@ struct FileSinkTests {
         #expect(failure { try sink.close() } == nil)
     }
 
+    @Test("what could not be written is not delivered, and the account balances")
+    func fullDiskCounts() {
+        let scheduler = ThreadScheduler(ThreadScheduler.Configuration(threads: 1))
+        for path in ["/dev/full", "/dev/null"] {
+            // 100 bytes each: some fail within a write, when 64 KB are gathered, and some are left.
+            let channel = Channel(capacity: 2000)
+            let counts = Box<(delivered: Int, left: Int)?>(nil)
+            withMessage(String(repeating: "x", count: 99)) { message in
+                for _ in 0..<2000 { _ = channel.trySend(message) }
+            }
+            channel.close()
+            start(
+                FileSink(path: path, append: true, format: .lines), from: channel, scheduler: scheduler,
+                context: Context(scheduler: scheduler)
+            ) { _, delivered, left in counts.set((delivered, left)) }
+            let ended = eventually { counts.get != nil }
+            #expect(ended)
+            let isFull = path == "/dev/full"
+            #expect(counts.get?.delivered == (isFull ? 0 : 2000))
+            #expect(counts.get?.left == (isFull ? 2000 : 0))
+        }
+    }
+
+    @Test("of values that were written in part those that are not whole are lost")
+    func partlyWritten() throws {
+        let (reading, writing) = makePipe()
+        #expect(fcntl(writing, 1031, 4096) == 4096)  // F_SETPIPE_SZ
+        let sink = FileSink(writer: OutputWriter(descriptor: writing, name: "standard output"), format: .lines)
+        try sink.open()
+        try send(Array(repeating: "123456789", count: 1000), to: sink)
+        let isOver = Box(false)
+        pthread_detach(
+            spawn(stack: 256 << 10) {
+                try? sink.flush()
+                isOver.set(true)
+            })
+        let isFull = eventually {
+            var count: Int32 = 0
+            return ioctl(reading, UInt(FIONREAD), &count) == 0 && count == 4096
+        }
+        #expect(isFull)
+        close(reading)
+        let ended = eventually { isOver.get }
+        #expect(ended)
+        #expect(sink.lost == 1000 - 409)
+        close(writing)
+    }
+
+    @Test("lines are appended behind a whole line")
+    func appendToBegunLine() throws {
+        for (format, expected) in [(TextFormat.lines, "old\nnew\n"), (.bytes, "oldnew")] {
+            let file = TemporaryPath("old")
+            defer { file.remove() }
+            let sink = FileSink(path: file.path, append: true, format: format)
+            try sink.open()
+            try send(["new"], to: sink)
+            try sink.close()
+            #expect(file.content == expected)
+        }
+    }
+
+    @Test("two sinks that append to one file do not mix inside a line")
+    func twoAppend() throws {
+        let file = TemporaryPath()
+        defer { file.remove() }
+        let left = Box(2)
+        for letter in ["a", "b"] {
+            pthread_detach(
+                spawn(stack: 256 << 10) { [path = file.path] in
+                    let sink = FileSink(path: path, append: true, format: .lines)
+                    try? sink.open()
+                    for i in 0..<3000 {
+                        try? send([String(repeating: letter, count: 50 + i % 50)], to: sink)
+                        if i % 7 == 0 { try? sink.flush() }
+                    }
+                    try? sink.close()
+                    left.update { $0 -= 1 }
+                })
+        }
+        let ended = eventually { left.get == 0 }
+        #expect(ended)
+        let lines = file.content.split(separator: "\n")
+        #expect(lines.count == 6000)
+        #expect(lines.allSatisfy { Set($0).count == 1 && (50..<100).contains($0.count) })
+    }
+
     @Test("values are gathered until flush or 64 KB")
     func gathers() throws {
         let file = TemporaryPath()

@@ -3,7 +3,7 @@ import Testing
 @testable import StreamIO
 
 private func check(_ bytes: [UInt8]) -> String? {
-    bytes.withUnsafeBytes { JSONChecker.check($0)?.description }
+    bytes.withUnsafeBytes { JSONChecker().check($0)?.description }
 }
 
 private func check(_ text: String) -> String? { check(Array(text.utf8)) }

@@ -49,7 +49,7 @@ indirect enum Value: Sendable, ExpressibleByIntegerLiteral, ExpressibleByFloatLi
         let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 8)
         defer { memory.deallocate() }
         let header = memory.bindMemory(to: msg_header.self, capacity: 1)
-        header.pointee = msg_header(size: UInt32(size), kind: kind ?? tag, flags: 0, reserved: 0)
+        header.pointee = msg_header(size: UInt32(size), kind: kind ?? tag, flags: 0, shape: 0)
         (memory + MSG_HEADER_SIZE).copyMemory(from: payload, byteCount: payload.count)
         return body(header)
     }

@@ -15,7 +15,7 @@ private final class Numbers: HostSource {
         while count.map({ number < $0 }) ?? true, !stopped.load(ordering: .relaxed) {
             number += 1
             guard let place = outlet.reserve(size: 16) else { return }
-            let header = msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, reserved: 0)
+            let header = msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0)
             place.storeBytes(of: header, as: msg_header.self)
             place.storeBytes(of: Int64(number), toByteOffset: 8, as: Int64.self)
         }

@@ -122,6 +122,22 @@ import Testing
             """, input: "info: a\nerror: disk\ninfo: b\ninfo: c\nerror: net\ninfo: d\n")
     }
 
+    @Test func batchesOfRecords_keepTheirBytes_andCanBeRead() throws {
+        let input = "{\"b\":1.0,\"a\":[1, 2]}\n7\n{\"z\":\"x\"}\n"
+        try expect(
+            ["[{\"b\":1.0,\"a\":[1, 2]},7]", "[{\"z\":\"x\"}]"],
+            """
+            stream.from(stream.stdin { format = "json" }):batch { size = 2 }:to(stream.stdout { format = "json" })
+            """, input: input)
+        try expect(
+            ["1.0 2 7", "x"],
+            """
+            stream.from(stream.stdin { format = "json" }):batch { size = 2 }:map("read", function(t)
+              return t[1].z or t[1].b .. " " .. t[1].a[2] .. " " .. t[2]
+            end):to(stream.stdout())
+            """, input: input)
+    }
+
     @Test func stats_tellOfEachStep_andOfBranchesBehindIt() throws {
         try expect(
             [

@@ -2,7 +2,6 @@
 local stream = require "stream"
 
 local n = tonumber(arg[1]) or 1000000
-local total = { sum = 0 }
 
 stream.from(stream.generate(function(emit)
   for i = 1, n do
@@ -10,8 +9,5 @@ stream.from(stream.generate(function(emit)
   end
 end))
   :filter("even", function(v) return v % 2 == 0 end)
-  :each("sum", {
-    process = function(v) total.sum = total.sum + v end,
-    teardown = function() print(total.sum) end,
-  })
-  :to(stream.null_sink())
+  :reduce("sum", 0, function(sum, v) return sum + v end)
+  :to(stream.stdout())

@@ -1,85 +1,130 @@
-#!/usr/bin/env python3
-"""Measures whole processes in pairs, A B A B ..., and prints one row of a Markdown table.
-
-  measure.py [--runs N] [--stdin FILE] --name NAME COMMAND... [--peer COMMAND...]
-
-One unmeasured run of each comes first; their outputs must be equal byte for byte. Time and memory are those of the whole
-process and the children it waited for. A ratio is the median of the pairs' ratios, COMMAND / peer. A peak of memory
-below this interpreter's own (about 15 MB) cannot be seen: the system counts what was there before the exec.
-"""
-import argparse
-import filecmp
+"""Runs whole processes and measures them: see scripts/bench."""
+import hashlib
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections import namedtuple
 
-HEADER = (
-    "| workload | streamhost wall | cpu | peak | peer | wall | cpu | peak | ratio wall | ratio cpu |\n"
-    "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: |"
-)
+# Seconds from before the fork to the end, user + system seconds of it and its children, peak resident KB.
+Sample = namedtuple("Sample", "wall cpu peak")
 
 
-def run(command, stdin, output):
-    """Runs once: (wall seconds, user + system seconds, peak resident MB)."""
-    with open(stdin or os.devnull, "rb") as source, open(output, "wb") as sink, tempfile.TemporaryFile() as errors:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdin=source, stdout=sink, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            errors.seek(0)
-            sys.stderr.buffer.write(errors.read())
-            sys.exit("measure.py: status %d from: %s" % (process.returncode, " ".join(command)))
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def die(message):
+    progress("")
+    sys.exit("streamhost: " + message)
 
 
-def cells(samples):
-    wall, cpu, peak = (statistics.median(column) for column in zip(*samples))
-    return "%.3f s | %.3f s | %.0f MB" % (wall, cpu, peak)
+def progress(text):
+    """The line at the bottom of a terminal; elsewhere nothing."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K" + text[:110])
+        sys.stderr.flush()
 
 
-def ratio(ours, theirs, column):
-    pairs = [a[column] / b[column] for a, b in zip(ours, theirs) if b[column] > 0]
-    return "%.2f" % statistics.median(pairs) if pairs else "-"
+def processors(count):
+    """So many of those that this process may use, or None where there are fewer."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[:count] if len(usable) >= count else None
 
 
-def main():
-    if sys.argv[1:] == ["--header"]:
-        return print(HEADER)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--stdin")
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--peer-name", default="none")
-    parser.add_argument("rest", nargs=argparse.REMAINDER)
-    options = parser.parse_args()
-    ours, theirs = options.rest, None
-    if "--peer" in ours:
-        at = ours.index("--peer")
-        ours, theirs = ours[:at], ours[at + 1 :]
-    if not ours or theirs == [] or options.runs < 1:
-        parser.error("COMMAND is missing, or --runs is not positive")
+def pinned(command, cores):
+    return ["taskset", "-c", ",".join(str(core) for core in cores)] + command if cores else command
 
-    with tempfile.TemporaryDirectory() as folder:
-        a, b = os.path.join(folder, "ours"), os.path.join(folder, "peer")
-        run(ours, options.stdin, a)
-        if theirs:
-            run(theirs, options.stdin, b)
-            if not filecmp.cmp(a, b, shallow=False):
-                sys.exit("measure.py: %s: the outputs of the two differ; nothing was measured" % options.name)
-        mine, peer = [], []
-        for _ in range(options.runs):
-            mine.append(run(ours, options.stdin, a))
+
+class Meter:
+    """Runs commands through the small program that measures them (meter.c)."""
+
+    def __init__(self, program):
+        self.program = program
+
+    def run(self, command, stdin=None, output=os.devnull, cores=None):
+        # taskset comes first: its own few hundred microseconds are no part of what is measured.
+        command = pinned([self.program] + command, cores)
+        environment = dict(os.environ, LC_ALL="C")
+        with open(stdin or os.devnull, "rb") as source, open(output, "wb") as sink, \
+                tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as result:
+            # The meter writes to descriptor 3: what is there in the child is this duplicate.
+            def three():
+                os.dup2(result.fileno(), 3)
+
+            process = subprocess.Popen(
+                command, stdin=source, stdout=sink, stderr=errors, env=environment, close_fds=False, preexec_fn=three)
+            process.wait()
+            result.seek(0)
+            fields = result.read().split()
+            if process.returncode != 0 or len(fields) != 5 or int(fields[0]) != 0:
+                errors.seek(0)
+                sys.stderr.write(errors.read().decode(errors="replace"))
+                status = int(fields[0]) if len(fields) == 5 else process.returncode
+                die("status %d from: %s" % (status, " ".join(command)))
+        return Sample(float(fields[1]), float(fields[2]) + float(fields[3]), int(fields[4]))
+
+    def pairs(self, ours, theirs, runs, say, **how):
+        """A B A B ...: the samples of both."""
+        samples = [], []
+        for number in range(1, runs + 1):
+            say(number)
+            samples[0].append(self.run(ours, **how))
             if theirs:
-                peer.append(run(theirs, options.stdin, b))
-
-    row = [options.name, cells(mine), options.peer_name]
-    row += [cells(peer), ratio(mine, peer, 0), ratio(mine, peer, 1)] if theirs else ["- | - | -", "-", "-"]
-    print("| " + " | ".join(row) + " |", flush=True)
+                samples[1].append(self.run(theirs, **how))
+        return samples
 
 
-main()
+def median(samples, field):
+    return statistics.median(getattr(sample, field) for sample in samples)
+
+
+def ratio_of_medians(ours, theirs, field):
+    below = median(theirs, field)
+    return median(ours, field) / below if below > 0 else float("nan")
+
+
+def median_of_ratios(ours, theirs, field):
+    ratios = [getattr(a, field) / getattr(b, field) for a, b in zip(ours, theirs) if getattr(b, field) > 0]
+    return statistics.median(ratios) if ratios else float("nan")
+
+
+# ---- Whether two outputs are the same -------------------------------------------------------------------------------
+
+
+def digest(path):
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            total.update(block)
+    return total.hexdigest()
+
+
+def plain(value):
+    """A JSON value without its spelling: 1.0 is 1; the order of fields goes when it is written sorted."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def normal_lines(path):
+    with open(path, "rb") as file:
+        for line in file:
+            yield json.dumps(plain(json.loads(line)), sort_keys=True)
+
+
+def same(ours, theirs, is_json):
+    """"bytes", "values" (JSON that is only spelt in another way, line by line), or the first difference."""
+    if digest(ours) == digest(theirs):
+        return "bytes", None
+    if not is_json:
+        return None, "the outputs differ"
+    mine, peers = list(normal_lines(ours)), list(normal_lines(theirs))
+    for number, (a, b) in enumerate(zip(mine, peers), 1):
+        if a != b:
+            return None, "line %d differs:\n  %s\n  %s" % (number, a, b)
+    if len(mine) != len(peers):
+        return None, "%d lines and %d lines" % (len(mine), len(peers))
+    return "values", None

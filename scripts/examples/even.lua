@@ -1,4 +1,5 @@
--- The even numbers up to an argument: streamhost run even.lua 10
+-- The even numbers up to an argument. Shows the shortest pipeline: a source, one stage, a sink.
+--   streamhost run even.lua 10
 local stream = require "stream"
 
 local last = tonumber(arg[1]) or 10

@@ -5,11 +5,21 @@
 local stream = {}
 
 ---@alias stream.Duration number|string  seconds, or text such as "800ms", "1.5s", "2m", "1h"
----@alias stream.Format "lines"|"json"|"bytes"
+---@alias stream.Format "lines"|"json"|"csv"|"bytes"
 ---@alias stream.Reason string  "closed", "full", "empty", "timeout", "canceled", "deadline exceeded", or a message
 
 ---@class stream.Source
 ---@class stream.Sink
+
+---@class stream.FormatOptions
+---@field format? stream.Format  default "lines"
+---@field columns? string[]  of "csv": a source's names in place of a header line; a sink's header
+
+---@class stream.FileOptions: stream.FormatOptions
+---@field path string
+---@field append? boolean  a sink writes at the end of the file
+---@field follow? boolean  a source goes on at the end of the file, through truncation and rotation
+---@field from? "begin"|"end"  where a followed file is begun
 
 ---@class stream.StageTable
 ---@field process function
@@ -54,8 +64,11 @@ local stream = {}
 ---@field stages stream.StageStats[]
 
 ---@class stream.StageOptions
----@field workers? integer
+---@field workers? integer  copies of the stage that share its input; 1 to 4096
+---@field ordered? boolean  several workers keep the order of the input
+---@field key? string|fun(value: any): string|number|boolean  the same key always goes to the same worker
 ---@field queue? integer|stream.Queue  values that wait in front of the stage; 0 is a rendezvous
+---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
 ---@field memory? integer|string  of a worker: bytes, or text such as "64MB"
 ---@field on_error? "stop"|"skip"
 
@@ -166,10 +179,10 @@ function Pipeline:collect() end
 ---@param options? { on_error?: "stop"|"skip" }
 ---@return stream.Pipeline
 function stream.from(source, options) end
----@param options? { format?: stream.Format }
+---@param options? stream.FormatOptions
 ---@return stream.Source
 function stream.stdin(options) end
----@param options { path: string, format?: stream.Format, append?: boolean }
+---@param options stream.FileOptions
 ---@return stream.Source|stream.Sink
 function stream.file(options) end
 ---@return stream.Source
@@ -179,10 +192,10 @@ function stream.values(list) end
 ---@param fn fun(emit: fun(value: any): boolean?, stream.Reason?, ctx: stream.Context)
 ---@return stream.Source
 function stream.generate(fn) end
----@param options? { format?: stream.Format }
+---@param options? stream.FormatOptions
 ---@return stream.Sink
 function stream.stdout(options) end
----@param options? { format?: stream.Format }
+---@param options? stream.FormatOptions
 ---@return stream.Sink
 function stream.stderr(options) end
 ---@return stream.Sink

@@ -70,6 +70,8 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);
 shim_usage shim_vm_usage(const shim_vm *vm);
+/* Fields of records that were taken out of their messages since the beginning. */
+uint64_t shim_vm_decoded_fields(const shim_vm *vm);
 lua_State *shim_vm_main(shim_vm *vm);
 shim_vm *shim_vm_of(lua_State *L);
 uint32_t shim_control_get(shim_vm *vm);
@@ -93,7 +95,8 @@ typedef struct shim_problem { char text[SHIM_PROBLEM_SIZE]; } shim_problem; /* a
 /* Appends the value at `index` as one message. 0, or -1 with `problem` filled ("cannot send value.a: ...") and
  * `out` unchanged. Metatables are left behind and no metamethod runs. Retains the objects it writes. [-0, +0, -] */
 int shim_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
-/* Pushes the value of one message; objects are retained anew. [-0, +1, m] Only under protection. */
+/* Pushes the value of one message; objects are retained anew. A record keeps a copy of it. [-0, +1, m] Only under
+ * protection. */
 void shim_decode(lua_State *L, const msg_header *message);
 /* The same, protected: false with an error value pushed instead. [-0, +1, -] */
 bool shim_decode_protected(lua_State *L, const msg_header *message);
@@ -141,6 +144,18 @@ bool shim_image_decode(lua_State *L, const uint8_t *bytes, size_t length);
 /* Releases the host objects an image holds. */
 void shim_image_release(const uint8_t *bytes, size_t length, void (*release)(void *));
 
+/* ---- Assignments to captured variables (image_assignments.c) ---------------------------------------------- */
+
+typedef struct shim_assignment {
+    const void *variable;  /* as lua_upvalueid */
+    int line;              /* of the first assignment */
+    char name[64], file[LUA_IDSIZE];
+} shim_assignment;
+/* Appends to `found`, which holds `count` of at most `capacity`, the captured variables that are not there yet and that
+ * the function at `index` assigns: itself, in functions nested in it, or in functions that its captured variables hold
+ * (of a function of the embedded library: also those in lists that they hold). Returns the new count. Not a function of Lua's: none. [-0, +0, -] */
+int shim_find_assignments(lua_State *L, int index, shim_assignment *found, int count, int capacity);
+
 /* ---- Calls from the host -------------------------------------------------------------------------------- */
 
 /* All [.., -]: they do not raise. Those that return bool push an error value on false. */
@@ -150,6 +165,8 @@ bool shim_new_table(lua_State *L);
 bool shim_set_field(lua_State *L, int table, const char *name);   /* raw; pops the value */
 int shim_get_field(lua_State *L, int table, const char *name);    /* raw; pushes, returns the type */
 bool shim_next(lua_State *L, int table);                          /* as lua_next, false at the end */
+/* Makes a record at `index` a plain table, for those who read it raw: next, count, elements. */
+bool shim_settle(lua_State *L, int index);
 /* Text only. LUA_OK and the function, or a status and the message. */
 int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name);
 /* lua_pcall for calls that run no script code (loading the embedded library). */
@@ -197,11 +214,15 @@ void shim_interrupt_attach(void);
 
 enum shim_stage {
     SHIM_STAGE_MAP, SHIM_STAGE_FILTER, SHIM_STAGE_EACH, SHIM_STAGE_FLAT_MAP, SHIM_STAGE_SCAN, SHIM_STAGE_REDUCE,
-    SHIM_STAGE_SINK, SHIM_STAGE_COLLECT, SHIM_STAGE_ROUTE
+    SHIM_STAGE_SINK, SHIM_STAGE_COLLECT, SHIM_STAGE_KEY, SHIM_STAGE_ROUTE
 };
 enum { /* what a driver that yields with SHIM_OP_WAIT asks of the host */
     SHIM_WANT_NOTHING, SHIM_WANT_INPUT, SHIM_WANT_OUTPUT, SHIM_WANT_JUDGEMENT
 };
+typedef struct shim_link {  /* one of several stages that run in one worker, value by value: driver_chain.c */
+    int stage;
+    uint64_t received, filtered, failed;
+} shim_link;
 typedef struct shim_driver {
     /* input: the messages of the batch in hand that were not read yet */
     const uint8_t *cursor, *end;
@@ -216,16 +237,42 @@ typedef struct shim_driver {
     int stage, want;
     int step;               /* where the driver goes on: driver.c */
     const msg_header *message; /* the value in hand, or NULL */
+    struct shim_record *record; /* the transient record, or NULL: record.h */
     uint64_t received, emitted, filtered, failed;
+    uint64_t marks;         /* MSG_MARK read: passed on, and neither received nor emitted */
     shim_problem problem;
+    lua_State *owner;       /* the task that drives it now; only that one may emit, since only it is served */
+    uint32_t lane;          /* of the message in hand, from 0 on */
+    uint32_t lanes;         /* SHIM_STAGE_KEY: among how many workers its keys are dealt */
+    /* a chain of stages */
+    shim_link *links;       /* NULL: no chain */
+    int length;
+    int fault;              /* whose function failed */
 } shim_driver;
 
+/* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
+ * escape.c. `returns`: it may return it. [-0, +0, -] */
+bool shim_lets_go(lua_State *L, int index, unsigned parameter, bool returns);
 /* Pushes the driver's function: call it with fn [, initial state] as a task. [-0, +1, -] false: error pushed */
 bool shim_push_driver(lua_State *L, shim_driver *driver);
 /* Pushes the traceback of `co` as a string, "" on no memory. [-0, +1, -] */
 void shim_push_traceback(lua_State *L, lua_State *co);
 /* Pushes `emit` of this driver for setup, flush and generate. */
 bool shim_push_emit(lua_State *L, shim_driver *driver);
+
+/* ---- Stages fused into one worker (driver_chain.c) ------------------------------------------------------ */
+
+/* Makes the chain's table of `driver->length` functions and initial states, which are the top values of the stack:
+ * function, state or nil for each stage, in order. Pops them. [-2n, +0/1, -] false: an error value pushed */
+bool shim_chain_set(lua_State *L, shim_driver *driver);
+/* Pushes the chain's task function; it takes no arguments. [-0, +1, -] false: error pushed */
+bool shim_push_chain(lua_State *L, shim_driver *driver);
+/* Pushes the `emit` of one stage: it takes a value through the stages behind it. [-0, +1, -] false: error pushed */
+bool shim_push_chain_emit(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the state that a scan or a reduce has come to. [-0, +1, -] */
+void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
+void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 
 const char *shim_lua_release(void); /* "Lua 5.4.4", from lua_ident */
 #endif

@@ -1,0 +1,53 @@
+/* What the loops of stages share: driver.c, driver_chain.c, driver_key.c. */
+#ifndef CLUASHIM_DRIVER_H
+#define CLUASHIM_DRIVER_H
+#include "internal.h"
+#include <string.h>
+
+enum { SHIM_BATCH_BYTES = 256 * 1024 };
+
+static inline bool has_room(const shim_driver *d) { return d->count < d->grant && d->out.used < SHIM_BATCH_BYTES; }
+
+/* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, m] */
+static inline int emit_value(lua_State *L, int index, shim_driver *d) {
+    size_t start = d->out.used;
+    if (lua_isinteger(L, index) && d->out.capacity - start >= 16) { /* the most frequent, without a call more */
+        int64_t value = lua_tointeger(L, index);
+        msg_header header = {16, MSG_INTEGER, 0, 0};
+        memcpy(d->out.bytes + start, &header, sizeof header);
+        memcpy(d->out.bytes + start + sizeof header, &value, sizeof value);
+        d->out.used = start + 16;
+        d->count++;
+        d->emitted++;
+        return 0;
+    }
+    if (shim_encode_raising(L, index, &d->out, &d->problem) != 0)
+        return -1;
+    d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
+    d->count++;
+    d->emitted++;
+    return 0;
+}
+
+/* Appends the mark in hand, which takes room like a value and is none. False: no memory. [-0, +0, -] */
+static inline bool pass_mark(shim_driver *d) {
+    if (!shim_buffer_append(&d->out, d->message, d->message->size))
+        return false;
+    d->count++;
+    return true;
+}
+
+/* emit was called: raises where the running task is not the one that the host serves for this driver. [-0, +0, e] */
+static inline void check_owner(lua_State *L, const shim_driver *d) {
+    if (vm_of(L)->base != d->owner)
+        luaL_error(L, "emit was called by another task than the one it was given to; a :stage process may hand its "
+                      "output channel to tasks");
+}
+
+/* The key that a function returned is on top: d->lane says which worker is to get the message in hand. False: it is
+ * none, and the error is on top. [-0, +0/1, m] */
+bool shim_driver_key(lua_State *L, shim_driver *d);
+/* Puts the lane behind the message that was written last, a copy of the one in hand: its last 8 bytes. Whoever reads a
+ * message's value does not come there. False: no memory. [-0, +0, -] */
+bool shim_driver_add_lane(shim_driver *d);
+#endif

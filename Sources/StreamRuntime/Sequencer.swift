@@ -1,0 +1,124 @@
+// Puts the results of the workers of an ordered stage back in the order of its input.
+import StreamCore
+
+/// Moves what the workers of an ordered stage make, each on a lane of its own, to the stage's output, in the order of
+/// the tickets that they got for their shares of the input. After the last ticket follows what is emitted at the end of
+/// the input (`flush`, the state of a reduce), in the order of the workers.
+///
+/// No deadlock: only the worker that has the next ticket is waited for, and its lane is emptied meanwhile; the others
+/// work on until their lanes are full. Whoever hands out a ticket or ends the log wakes it.
+final class Sequencer: Pump, @unchecked Sendable {  // as Pump
+    let log: TicketLog
+    private let lanes: [Channel]
+    /// What was taken from each lane and not passed on: the rest may belong to a later ticket.
+    private var held: [Batch?]
+    /// The lane whose turn it is.
+    private var turn: Int?
+    /// All tickets are done.
+    private var isDraining = false
+
+    init(
+        log: TicketLog, lanes: [Channel], to output: Channel, scheduler: Scheduler, context: Context,
+        done: @escaping (Pump) -> Void
+    ) {
+        self.log = log
+        self.lanes = lanes
+        held = lanes.map { _ in nil }
+        super.init(scheduler: scheduler, output: output, context: context, done: done)
+    }
+
+    override func step() -> Step {
+        guard let lane = turn else { return nextTurn() }
+        if held[lane] == nil {
+            let most = scheduler.batchLimit(256)
+            switch lanes[lane].takeBatch(most, nil) {
+            case .batch(let batch): held[lane] = batch
+            case .closed: return laneEnded(lane)
+            case .empty, .waiting:
+                flush()
+                switch lanes[lane].takeBatch(most, waiter) {
+                case .batch(let batch): held[lane] = batch
+                case .closed: return laneEnded(lane)
+                case .empty, .waiting: return .waits
+                }
+            }
+        }
+        return move(lane)
+    }
+
+    private func nextTurn() -> Step {
+        switch log.next() {
+        case .reader(let lane): turn = lane
+        case .none:
+            flush()
+            return .idle
+        case .finished:
+            isDraining = true
+            turn = 0
+        }
+        return .more
+    }
+
+    /// Its worker has ended. Before the last ticket is done that is an early end, which the others learn too.
+    private func laneEnded(_ lane: Int) -> Step {
+        guard isDraining else {
+            turn = nil
+            return .more
+        }
+        turn = lane + 1
+        return lane + 1 < lanes.count ? .more : .over
+    }
+
+    private func move(_ lane: Int) -> Step {
+        let batch = held[lane]!
+        var moved = 0
+        defer {
+            // At once, also if little was moved: its worker may wait for room while this waits for another lane.
+            if moved > 0 { lanes[lane].credit(moved, bytes: 0, all: true) }
+            if batch.isEmpty { held[lane] = nil }
+        }
+        while let message = batch.first {
+            if message.isMark {
+                batch.removeFirst()
+                moved += 1
+                if isDraining { continue }
+                turn = nil
+                return .more
+            }
+            switch emit(message) {
+            case .sent:
+                batch.removeFirst()
+                moved += 1
+            case .waits:
+                if output!.capacity == 0 {  // it waits in the waiter
+                    batch.removeFirst()
+                    moved += 1
+                }
+                return .waits
+            case .closed: return .over
+            }
+        }
+        return .more
+    }
+
+    override func resumed(_ outcome: WaitOutcome) {
+        if case .batch = outcome, let turn {
+            held[turn] = waiter.batch
+            waiter.batch = nil
+        }
+    }
+
+    override func release() -> Int {
+        if let turn, let batch = waiter.batch {
+            held[turn] = batch
+            waiter.batch = nil
+        }
+        var left = 0
+        for (lane, channel) in lanes.enumerated() {
+            left += held[lane]?.dropValues() ?? 0
+            left += channel.closeReading().dropValues()
+            held[lane] = nil
+        }
+        return left
+    }
+}

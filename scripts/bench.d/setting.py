@@ -1,0 +1,107 @@
+"""What the parts of scripts/bench share: the command line, the inputs, the description of the machine."""
+import argparse
+import os
+import platform
+import subprocess
+import sys
+
+import measure
+import workloads
+
+BENCH = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(BENCH))
+GENERATORS = {"json": "make_access_log", "combined": "make_combined_log"}
+# Not pipelines with a peer: see memory.py.
+MEMORY = {
+    "parked": "10 000 parked workers: memory and CPU of each (under 30 KB, 60 us)",
+    "memory": "peak of memory at a tenth of a large input and at its end (flat: within 10 %)",
+}
+
+
+def options():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--host", default="")
+    parser.add_argument("--work", default="")
+    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--missing", action="append", default=[])
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--json")
+    for flag in ("--quick", "--large", "--readme", "--update", "--list"):
+        parser.add_argument(flag, action="store_true")
+    chosen = parser.parse_args()
+    chosen.every = workloads.workloads(BENCH, chosen.work, chosen.python)
+    names = [workload.name for workload in chosen.every] + list(MEMORY)
+    for name in chosen.only:
+        if name not in names:
+            measure.die("--only %s: there is no such workload; there are %s" % (name, ", ".join(names)))
+    if chosen.runs is not None and chosen.runs < 1:
+        measure.die("--runs expected a positive number, got %d" % chosen.runs)
+    if chosen.readme and (chosen.only or chosen.quick or chosen.missing):
+        measure.die("--readme needs the whole table: not with --only, --quick or missing peers")
+    chosen.wanted = lambda name: not chosen.only or name in chosen.only
+    return chosen
+
+
+def input_path(work, kind, lines):
+    """The input of so many lines, written where it is not there or older than its generator."""
+    if kind is None:
+        return None
+    generator = os.path.join(BENCH, GENERATORS[kind])
+    path = os.path.join(work, "%s-%d.log" % (kind, lines))
+    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(generator):
+        measure.progress("writing %d lines (%s)" % (lines, kind))
+        with open(path + ".part", "wb") as sink:
+            subprocess.run([sys.executable, generator, str(lines)], stdout=sink, check=True)
+        os.replace(path + ".part", path)
+    return path
+
+
+def filled(command, count):
+    return [word.replace("{n}", str(count)) for word in command]
+
+
+def script(chosen, workload, count):
+    return [chosen.host, "run", os.path.join(BENCH, workload.script)] + filled(workload.arguments, count)
+
+
+# ---- The machine ----------------------------------------------------------------------------------------------------
+
+
+def first_line(command):
+    try:
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError:
+        return None
+    lines = result.stdout.decode(errors="replace").splitlines()
+    return lines[0].strip() if lines else None
+
+
+def versions(chosen):
+    """Each peer that is there, by its own words."""
+    orjson = "import sys, orjson; print('python', sys.version.split()[0], 'orjson', orjson.__version__)"
+    plain = "import sys; print('python', sys.version.split()[0])"
+    commands = {
+        "go": ["go", "version"], "lua": ["lua5.4", "-v"], "jq": ["jq", "--version"], "gawk": ["gawk", "--version"],
+        "mawk": ["mawk", "-W", "version"], "python": [chosen.python, "-c", plain if "orjson" in chosen.missing else orjson],
+    }
+    found = {name: first_line(command) for name, command in commands.items() if name not in chosen.missing}
+    for name, text in found.items():
+        if text and name in ("gawk", "lua"):
+            text = " ".join(text.split()[:3]).split(",")[0].replace("Copyright", "").strip()
+        found[name] = text and text.replace("go version ", "")
+    return {name: text for name, text in found.items() if text}
+
+
+def machine():
+    model = platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    git = ["git", "-C", ROOT]
+    commit = first_line(git + ["rev-parse", "--short", "HEAD"]) or "unknown"
+    if subprocess.run(git + ["diff", "--quiet", "HEAD", "--", "Sources", "stdlib-lua"], stderr=subprocess.DEVNULL).returncode:
+        commit += " and changes"
+    return {"cores": len(os.sched_getaffinity(0)), "cpu": model, "kernel": platform.release(), "commit": commit}

@@ -1,0 +1,2 @@
+"""Prints one line: the peer of startup.lua."""
+print(1)

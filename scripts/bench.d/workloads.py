@@ -1,0 +1,78 @@
+"""What scripts/bench runs: the workloads, the peers of each, and the targets."""
+from collections import namedtuple
+
+# A target: `field` (wall or cpu) of streamhost, at most `most` times the peer's; `cores`: held only there.
+Target = namedtuple("Target", "field most text cores")
+Peer = namedtuple("Peer", "name label command target")
+
+# `count`: numbers, or lines of the input, in a full and in a quick run. `input`: what the lines are. `steps`: the two
+# counts between which instructions are counted; None: not counted.
+Workload = namedtuple("Workload", "name title script arguments input count quick cores peers steps")
+
+JQ_FILTER = "select(.status >= 400)"
+JQ_EDIT = 'select(.bytes >= 18000) | .class = if .status >= 400 then "error" else "ok" end'
+
+
+def less(times, peer):
+    return Target("cpu", 1 / times, "cpu at least %g times less than %s" % (times, peer), None)
+
+
+def no_slower(times, peer):
+    return Target("wall", times, "wall at most %g times %s's, 2 cores" % (times, peer), 2)
+
+
+def workloads(bench, work, python):
+    """All of them, in the table's order. `{n}` in a command is the count."""
+    file = lambda name: "%s/%s" % (bench, name)
+    go = lambda name: "%s/go/%s" % (work, name)
+    json_size, combined_size = (200000, 10000), (400000, 20000)
+    plain_lua = ["lua5.4", file("combined_plain.lua")]
+    awk = [
+        Peer("gawk", "gawk", ["gawk", "-f", file("combined.awk")], None),
+        Peer("mawk", "mawk", ["mawk", "-f", file("combined.awk")], None),
+    ]
+    return [
+        Workload("integers", "integers, three stages", "integers.lua", ["{n}"], None, 5000000, 200000, (1, 2), [
+            Peer("go", "Go, channel of 1024", [go("integers"), "{n}"], no_slower(1.1, "Go")),
+        ], (50000, 250000)),
+        Workload("strings", "100-byte strings, three stages", "strings.lua", ["{n}"], None, 3000000, 100000, (1, 2), [
+            Peer("go", "Go, channel of 1024", [go("strings"), "{n}"], None),
+        ], (30000, 150000)),
+        Workload("records", "10-field records, one field read a stage", "records.lua", ["{n}"], None, 500000, 20000,
+                 (1, 2), [
+            Peer("go", "Go, map[string]any", [go("records"), "{n}"], no_slower(1.2, "Go")),
+        ], (5000, 25000)),
+        Workload("json_filter", "JSON lines, 2 % kept", "json_filter.lua", [], "json", *json_size, (1, 2), [
+            Peer("jq", "jq", ["jq", "-c", JQ_FILTER], less(15, "jq")),
+            Peer("orjson", "python3, orjson", [python, file("json_filter.py")], less(2.5, "orjson")),
+            Peer("go", "Go, encoding/json", [go("json_filter")], None),
+        ], (5000, 25000)),
+        Workload("json_edit", "JSON lines, 90 % kept, a field added", "json_edit.lua", [], "json", *json_size,
+                 (1, 2), [
+            Peer("jq", "jq", ["jq", "-c", JQ_EDIT], less(8, "jq")),
+            Peer("orjson", "python3, orjson", [python, file("json_edit.py")], less(1.5, "orjson")),
+            Peer("go", "Go, encoding/json", [go("json_edit")], None),
+        ], (5000, 25000)),
+        Workload("combined", "combined-format lines, counted", "combined.lua", [], "combined", *combined_size,
+                 (1, 2), [
+            Peer("lua", "lua5.4", plain_lua, Target("cpu", 1.2, "cpu at most 1.2 times lua5.4's", None)),
+        ] + awk, (5000, 25000)),
+        Workload("combined_workers", "the same, two workers count", "combined_workers.lua", [], "combined",
+                 *combined_size, (1, 2), [
+            Peer("lua", "lua5.4", plain_lua, Target("wall", 1 / 1.6, "1.6 times lua5.4's speed, 2 cores", 2)),
+        ], (5000, 25000)),
+        Workload("combined_parse", "the same, two workers parse, one counts", "combined_parse.lua", [], "combined",
+                 *combined_size, (1, 2), [
+            Peer("lua", "lua5.4", plain_lua, None),
+        ], (5000, 25000)),
+        Workload("startup", "start-up: a script that prints one line", "startup.lua", [], None, 1, 1, (2,), [
+            Peer("lua", "lua5.4", ["lua5.4", file("startup.lua")], None),
+            Peer("jq", "jq", ["jq", "-n", "1"], None),
+            Peer("python", "python3", [python, file("startup.py")], None),
+            Peer("go", "Go", [go("startup")], None),
+        ], None),
+    ]
+
+
+# Start-up is held against a figure, not against a peer.
+STARTUP_SECONDS = 0.005

@@ -38,7 +38,10 @@ let package = Package(
             name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"], resources: [.embedInCode("stream.lua")]
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
-        .testTarget(name: "StreamCoreTests", dependencies: ["StreamCore", "CMessage"]),
+        .testTarget(
+            name: "StreamCoreTests",
+            dependencies: ["StreamCore", "CMessage", .product(name: "DequeModule", package: "swift-collections")]
+        ),
         .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim", "StreamCore", "CMessage"]),
         .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
         .testTarget(name: "StreamhostTests", dependencies: ["StreamRuntime", "streamhost"]),

@@ -13,19 +13,23 @@ public final class TicketLog: @unchecked Sendable {  // `lock`; it is taken last
 
     public init() {}
 
-    public enum Ticket: Equatable { case reader(Int), none, finished }
-
     /// The next share is `reader`'s. Called where shares are handed out, in their order.
     public func append(_ reader: Int) { lock.withLock { readers.append(reader) } }
+
+    /// The next shares are those readers'; empties the list.
+    public func append(all more: inout [Int]) {
+        lock.withLock { readers.append(contentsOf: more) }
+        more.removeAll(keepingCapacity: true)
+    }
 
     /// No share follows.
     public func finish() { lock.withLock { isFinished = true } }
 
-    /// Takes the next ticket, if there is one now.
-    public func next() -> Ticket {
+    /// Moves the tickets that are there to `taken`, which is empty. False: no more will follow them.
+    public func take(into taken: inout Deque<Int>) -> Bool {
         lock.withLock {
-            if let reader = readers.popFirst() { return .reader(reader) }
-            return isFinished ? .finished : .none
+            swap(&readers, &taken)
+            return !isFinished
         }
     }
 }

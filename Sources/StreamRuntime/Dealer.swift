@@ -35,6 +35,8 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     private var decided: Int?
     /// The lane whose ticket is the last one.
     private var open: Int?
+    /// Tickets not yet in the log: a lock and a wake each batch, not each value.
+    private var tickets: [Int] = []
     /// The lane that a wait for room is about.
     private var waiting: Int?
     private var isLaneClosed = false
@@ -92,6 +94,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
             advance()
         }
         batch = nil
+        publish()
         credit(all: false)
         return .more
     }
@@ -137,8 +140,13 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     private func beginTicket(_ lane: Int) {
         open = lane
-        guard let log else { return }
-        log.append(lane)
+        if log != nil { tickets.append(lane) }
+    }
+
+    /// Puts the tickets of what was dealt into the log: before any wait.
+    private func publish() {
+        guard let log, !tickets.isEmpty else { return }
+        log.append(all: &tickets)
         sequencer?.wake()
     }
 
@@ -187,6 +195,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     override func flush() {
         for lane in lanes.indices { send(lane) }
+        publish()
         credit(all: true)
     }
 

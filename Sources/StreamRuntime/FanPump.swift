@@ -57,7 +57,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         waiting.map { "sending on \(outlets[$0].channel.name)" } ?? "receiving from \(input.channel.name)"
     }
 
-    override func publish() {
+    override func publishCounts() {
         meter.set(Meter.Counts(received: input.total, emitted: handed, dropped: dropped))
         for outlet in outlets {
             outlet.meter.set(

@@ -1,6 +1,7 @@
 // Stages and sources of the host: jobs that move messages from a channel, or from nowhere, to a channel.
 import CMessage
 import StreamCore
+import Synchronization
 
 /// Moves messages without a worker. Its subclasses say where they come from and what becomes of them.
 class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its running thread's, but for the waiter
@@ -14,6 +15,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     var label = ""
     /// What others may read meanwhile.
     let meter = Meter()
+    /// The wait has ended, and its outcome is written: a wake alone does not say so, it may come from elsewhere while the
+    /// one who ended the wait is still about to write.
+    private let isTold = Atomic<Bool>(false)
     private let done: (Pump) -> Void
     private(set) var isOver = false
     /// Values taken in, where it takes any.
@@ -36,19 +40,29 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         wake()
     }
 
-    func ready(_ waiter: Waiter) { wake() }
+    func ready(_ waiter: Waiter) {
+        isTold.store(true, ordering: .releasing)
+        wake()
+    }
 
     func contextEnded(_ reason: Reason) {
         stopRequested = true
-        if waiter.claimCurrent() { waiter.outcome = .ended(reason) }
+        endWait(reason)
         wake()
     }
 
     /// Ends it as at its natural end. Any thread.
     func stop() {
         stopRequested = true
-        if waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
+        endWait(.canceled)
         wake()
+    }
+
+    /// If nobody else has ended it.
+    private func endWait(_ reason: Reason) {
+        guard waiter.claimCurrent() else { return }
+        waiter.outcome = .ended(reason)
+        isTold.store(true, ordering: .releasing)
     }
 
     /// What a step came to.
@@ -67,9 +81,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     override func work() -> Outcome {
         guard !isOver else { return .park }
         if isWaiting {
-            let outcome = waiter.outcome
-            if outcome == .pending && !stopRequested { return .park }
+            guard isTold.exchange(false, ordering: .acquiringAndReleasing) else { return .park }
             isWaiting = false
+            let outcome = waiter.outcome
             switch outcome {
             case .granted(let n) where waitsForRoom: grant = n
             case .closed where waitsForRoom:
@@ -88,16 +102,15 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             case .more: continue
             case .waits:
                 isWaiting = true
-                publish()
-                if stopRequested && waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
-                if waiter.outcome != .pending { return .again }
-                return .park
+                publishCounts()
+                if stopRequested { endWait(.canceled) }
+                return isTold.load(ordering: .acquiring) ? .again : .park
             case .idle: return .park
             case .over: return finish()
             }
         }
         flush()
-        publish()
+        publishCounts()
         return .again
     }
 
@@ -117,7 +130,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// What it waits for, for the report of a deadlock.
     var waitsFor: String { waitsForRoom ? "sending on \(output?.name ?? "nothing")" : "receiving" }
 
-    func publish() {
+    func publishCounts() {
         meter.set(Meter.Counts(received: received, emitted: sent, filtered: filtered, dropped: dropped))
     }
 
@@ -200,7 +213,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         isOver = true
         context.remove(self)
         dropped += release()
-        publish()
+        publishCounts()
         done(self)
         return .park
     }

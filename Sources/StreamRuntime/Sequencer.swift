@@ -1,4 +1,5 @@
 // Puts the results of the workers of an ordered stage back in the order of its input.
+import DequeModule
 import StreamCore
 
 /// Moves what the workers of an ordered stage make, each on a lane of its own, to the stage's output, in the order of
@@ -12,6 +13,14 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     private let lanes: [Channel]
     /// What was taken from each lane and not passed on: the rest may belong to a later ticket.
     private var held: [Batch?]
+    /// Moved and not yet credited, by lane, and the lanes of which there is some: its worker gets its room back when
+    /// this waits, or has used up what it took from the lane.
+    private var owed: [Int]
+    private var owing: [Int] = []
+    /// Tickets taken from the log.
+    private var tickets = Deque<Int>()
+    /// No tickets follow those.
+    private var isLogOver = false
     /// The lane whose turn it is.
     private var turn: Int?
     /// All tickets are done.
@@ -24,6 +33,7 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
         self.log = log
         self.lanes = lanes
         held = lanes.map { _ in nil }
+        owed = lanes.map { _ in 0 }
         super.init(scheduler: scheduler, output: output, context: context, done: done)
     }
 
@@ -47,16 +57,30 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     }
 
     private func nextTurn() -> Step {
-        switch log.next() {
-        case .reader(let lane): turn = lane
-        case .none:
-            flush()
-            return .idle
-        case .finished:
+        if tickets.isEmpty && !isLogOver { isLogOver = !log.take(into: &tickets) }
+        if let lane = tickets.popFirst() {
+            turn = lane
+        } else if isLogOver {
             isDraining = true
             turn = 0
+        } else {
+            flush()
+            return .idle
         }
         return .more
+    }
+
+    override func flush() {
+        super.flush()
+        for lane in owing { credit(lane) }
+        owing.removeAll(keepingCapacity: true)
+    }
+
+    private func credit(_ lane: Int) {
+        guard owed[lane] > 0 else { return }
+        // All of it, also if it is little: its worker may wait for room while this waits for another lane.
+        lanes[lane].credit(owed[lane], bytes: 0, all: true)
+        owed[lane] = 0
     }
 
     /// Its worker has ended. Before the last ticket is done that is an early end, which the others learn too.
@@ -71,34 +95,35 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
 
     private func move(_ lane: Int) -> Step {
         let batch = held[lane]!
-        var moved = 0
-        defer {
-            // At once, also if little was moved: its worker may wait for room while this waits for another lane.
-            if moved > 0 { lanes[lane].credit(moved, bytes: 0, all: true) }
-            if batch.isEmpty { held[lane] = nil }
-        }
+        if owed[lane] == 0 { owing.append(lane) }
         while let message = batch.first {
             if message.isMark {
-                batch.removeFirst()
-                moved += 1
+                advance(lane, batch)
                 if isDraining { continue }
                 turn = nil
-                return .more
+                break
             }
             switch emit(message) {
-            case .sent:
-                batch.removeFirst()
-                moved += 1
+            case .sent: advance(lane, batch)
             case .waits:
                 if output!.capacity == 0 {  // it waits in the waiter
-                    batch.removeFirst()
-                    moved += 1
+                    advance(lane, batch)
+                    flush()
                 }
                 return .waits
             case .closed: return .over
             }
         }
+        if batch.isEmpty {
+            held[lane] = nil
+            credit(lane)
+        }
         return .more
+    }
+
+    private func advance(_ lane: Int, _ batch: Batch) {
+        batch.removeFirst()
+        owed[lane] += 1
     }
 
     override func resumed(_ outcome: WaitOutcome) {

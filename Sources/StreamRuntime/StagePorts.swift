@@ -174,7 +174,7 @@ final class StagePorts {
     func settle() {
         if output != nil && !driver.isRendezvous { commit(unused: max(0, driver.grant - driver.pending)) }
         creditAll()
-        publish()
+        publishCounts()
     }
 
     private func takeWritten() -> Batch {
@@ -198,7 +198,7 @@ final class StagePorts {
     /// Messages read that took room in the input.
     private var read: UInt64 { marksAreDealt ? driver.received + driver.marks : driver.received }
 
-    private func publish() {
+    private func publishCounts() {
         guard let meter else { return }
         let counts = Meter.Counts(
             received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
@@ -250,7 +250,7 @@ final class StagePorts {
         let taken = Int(read - creditedUpTo)
         creditedUpTo = read
         input.credit(taken, bytes: batchBytes, all: false)
-        publish()
+        publishCounts()
     }
 
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.

@@ -33,7 +33,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var prepare: ((Worker) -> Void)?
     /// Set when it shall end after this slice; its state is dropped then.
     private var ending = false
-    private var onEnd: (() -> Void)?
+    private var onEnd: [() -> Void] = []
     private var onIdle: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
     private let victim = Atomic<UInt>(0)
@@ -169,7 +169,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Ends the worker after this slice.
     func end(_ body: @escaping () -> Void) {
         ending = true
-        onEnd = body
+        onEnd.append(body)
     }
 
     // MARK: Running
@@ -194,6 +194,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             end(onIdle)
         }
         if ending {
+            takeInbox()  // what was called for meanwhile, or after the end: whoever called may wait for it
             close()
         } else {
             settle()
@@ -361,10 +362,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         received.drop()
         inboxLock.withLock { vm = nil }
         let onEnd = onEnd, onIdle = onIdle
-        self.onEnd = nil
+        self.onEnd = []
         self.onIdle = nil
         onIdle?()
-        onEnd?()
+        for body in onEnd { body() }
     }
 
     /// Its tasks with where they wait, for the report of a deadlock.

@@ -3,7 +3,7 @@ import Testing
 
 @testable import StreamRuntime
 
-private let seeds: Range<UInt64> = 1..<25
+private let seeds: Range<UInt64> = 1..<41
 private let head = "local stream = require 'stream'\n"
 
 /// The loops that most scripts below run in: each queue length, with a source that makes records.
@@ -128,6 +128,18 @@ private let ends: [SeededCase] = keys.flatMap { name, key in
 
 private let sharing: [SeededCase] =
     [
+        SeededCase(
+            name: "ordered workers do not wait for each other",
+            script: library + """
+                -- One value takes as long as all others one after another.
+                local began = stream.now()
+                local list = stream.from(stream.range(1, 11))
+                  :map("sleep", function(v) stream.sleep(v == 1 and 1 or 0.1) return v end,
+                    { workers = 2, ordered = true, queue = 64 }):collect()
+                same(list, { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 })
+                print(("%.1f"):format(stream.now() - began))
+                """,
+            output: ["1.0"]),
         SeededCase(
             name: "without a key, workers share what is there",
             script: library + """

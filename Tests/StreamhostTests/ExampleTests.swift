@@ -69,7 +69,7 @@ import Testing
         try ExampleRun("busiest.lua").expect(["requests by status", "busiest paths"])
     }
 
-    @Test(.disabled("format csv")) func csvToJSON() throws {
+    @Test func csvToJSON() throws {
         var random = SeededGenerator(seed: 4)
         var lines = ["city,code,price,remark"], expected: [String] = []
         for _ in 1...2000 {

@@ -95,9 +95,8 @@ class Bench:
         target = peer and peer.target
         if target and target.cores in (None, len(cores)):
             got = row["pairs_" + target.field]
-            row.update(target=target.text, met=got <= target.most, got=(
-                "%.3g times" % got if target.most >= 1 else "%.3g times less" % (1 / got)))
-        if workload.name == "startup":
+            row.update(target=target.text, met=got <= target.most, got=target.got.format(got, 1 / got))
+        if workload.name == "startup" and peer in (None, self.peers["startup"][0]):
             wall = measure.median(ours, "wall")
             row.update(target="under %g ms" % (STARTUP_SECONDS * 1e3), met=wall < STARTUP_SECONDS, got=time_text(wall))
         return row
@@ -131,8 +130,9 @@ def line_of(row):
 
 def introduction(machine, versions, runs):
     cores = "%d core%s" % (machine["cores"], "" if machine["cores"] == 1 else "s")
-    return "%s, %s, Linux %s, commit %s, %s; %d pairs a row. %s." % (
-        machine["cpu"], cores, machine["kernel"], machine["commit"], datetime.date.today().isoformat(), runs,
+    return "%s, %s, Linux %s, load %.1f before; commit %s, %s; %d pairs a row. %s." % (
+        machine["cpu"], cores, machine["kernel"], machine["load"], machine["commit"],
+        datetime.date.today().isoformat(), runs,
         ", ".join(text for _, text in sorted(versions.items())))
 
 
@@ -187,7 +187,9 @@ def main():
                 show("| memory | measured | target |\n| --- | ---: | --- |")
             extra += results
             for result in results:
-                target = "%s: %s" % (result["target"], "ok" if result["met"] else "**MISSED**") if result["target"] else ""
+                target = ""
+                if result["target"]:
+                    target = "%s: %s" % (result["target"], "ok" if result["met"] else "**MISSED**")
                 show("| %s | %s | %s |" % (result["measure"], result["value"], target))
     if chosen.json:
         with open(chosen.json, "w", encoding="utf-8") as file:

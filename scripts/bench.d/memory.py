@@ -60,10 +60,11 @@ def parked(chosen):
         pairs.append([(b - a) / count for a, b in zip(none, many)])
     memory, until, life = (sorted(column)[len(column) // 2] for column in zip(*pairs))
     title = "%s parked workers, each: " % format(count, ",").replace(",", " ")
+    until, life = until * 1e6, life * 1e6
     return [
         result(title + "resident memory", "%.1f KB" % memory, "under %d KB" % PARKED_KB, memory < PARKED_KB),
-        result(title + "CPU until parked", "%.0f us" % (until * 1e6), "under %d us" % PARKED_US, until * 1e6 < PARKED_US),
-        result(title + "CPU of the whole life", "%.0f us" % (life * 1e6), None, None),
+        result(title + "CPU until parked", "%.0f us" % until, "under %d us" % PARKED_US, until < PARKED_US),
+        result(title + "CPU of the whole life", "%.0f us" % life, None, None),
     ]
 
 

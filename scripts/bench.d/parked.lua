@@ -1,5 +1,4 @@
--- Starts n isolated workers of stages that wait for values, and prints "parked" when the last of them has begun to wait.
--- They end a second later.
+-- Starts n isolated workers of stages, and prints "parked" when all of them wait for values. They end a second later.
 local stream = require "stream"
 
 local n = tonumber(arg[1]) or 10000

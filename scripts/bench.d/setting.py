@@ -19,7 +19,7 @@ MEMORY = {
 
 
 def options():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(prog="scripts/bench", usage="see scripts/bench --help", add_help=False)
     parser.add_argument("--host", default="")
     parser.add_argument("--work", default="")
     parser.add_argument("--python", default=sys.executable)
@@ -27,18 +27,24 @@ def options():
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--runs", type=int)
     parser.add_argument("--json")
-    for flag in ("--quick", "--large", "--readme", "--update", "--list"):
+    for flag in ("--quick", "--large", "--readme", "--instructions", "--update", "--list"):
         parser.add_argument(flag, action="store_true")
     chosen = parser.parse_args()
     chosen.every = workloads.workloads(BENCH, chosen.work, chosen.python)
     names = [workload.name for workload in chosen.every] + list(MEMORY)
     for name in chosen.only:
         if name not in names:
-            measure.die("--only %s: there is no such workload; there are %s" % (name, ", ".join(names)))
+            parser.error("--only %s: there is no such workload; there are %s" % (name, ", ".join(names)))
     if chosen.runs is not None and chosen.runs < 1:
-        measure.die("--runs expected a positive number, got %d" % chosen.runs)
+        parser.error("--runs expected a positive number, got %d" % chosen.runs)
     if chosen.readme and (chosen.only or chosen.quick or chosen.missing):
-        measure.die("--readme needs the whole table: not with --only, --quick or missing peers")
+        parser.error("--readme needs the whole table: not with --only, --quick or missing peers")
+    if chosen.update and not chosen.instructions:
+        parser.error("--update goes with --instructions")
+    if chosen.instructions and (chosen.readme or chosen.large or chosen.json):
+        parser.error("--readme, --large and --json are the table's: not with --instructions")
+    if chosen.instructions and set(chosen.only) & {"startup", *MEMORY}:
+        parser.error("--instructions counts pipelines only, not startup, parked or memory")
     chosen.wanted = lambda name: not chosen.only or name in chosen.only
     return chosen
 
@@ -83,7 +89,8 @@ def versions(chosen):
     plain = "import sys; print('python', sys.version.split()[0])"
     commands = {
         "go": ["go", "version"], "lua": ["lua5.4", "-v"], "jq": ["jq", "--version"], "gawk": ["gawk", "--version"],
-        "mawk": ["mawk", "-W", "version"], "python": [chosen.python, "-c", plain if "orjson" in chosen.missing else orjson],
+        "mawk": ["mawk", "-W", "version"],
+        "python": [chosen.python, "-c", plain if "orjson" in chosen.missing else orjson],
     }
     found = {name: first_line(command) for name, command in commands.items() if name not in chosen.missing}
     for name, text in found.items():
@@ -102,6 +109,14 @@ def machine():
         pass
     git = ["git", "-C", ROOT]
     commit = first_line(git + ["rev-parse", "--short", "HEAD"]) or "unknown"
-    if subprocess.run(git + ["diff", "--quiet", "HEAD", "--", "Sources", "stdlib-lua"], stderr=subprocess.DEVNULL).returncode:
+    diff = git + ["diff", "--quiet", "HEAD", "--", "Sources", "stdlib-lua"]
+    if subprocess.run(diff, stderr=subprocess.DEVNULL).returncode != 0:
         commit += " and changes"
-    return {"cores": len(os.sched_getaffinity(0)), "cpu": model, "kernel": platform.release(), "commit": commit}
+    return {
+        "cores": len(os.sched_getaffinity(0)), "cpu": model, "kernel": platform.release(), "commit": commit,
+        "load": os.getloadavg()[0],
+    }
+
+
+if __name__ == "__main__":
+    options()

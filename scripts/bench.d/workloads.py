@@ -1,8 +1,9 @@
 """What scripts/bench runs: the workloads, the peers of each, and the targets."""
 from collections import namedtuple
 
-# A target: `field` (wall or cpu) of streamhost, at most `most` times the peer's; `cores`: held only there.
-Target = namedtuple("Target", "field most text cores")
+# A target: `field` (wall or cpu) of streamhost, at most `most` times the peer's; `cores`: held only there; `got` words
+# a miss: {0} is the ratio, {1} its inverse.
+Target = namedtuple("Target", "field most text cores got")
 Peer = namedtuple("Peer", "name label command target")
 
 # `count`: numbers, or lines of the input, in a full and in a quick run. `input`: what the lines are. `steps`: the two
@@ -14,11 +15,19 @@ JQ_EDIT = 'select(.bytes >= 18000) | .class = if .status >= 400 then "error" els
 
 
 def less(times, peer):
-    return Target("cpu", 1 / times, "cpu at least %g times less than %s" % (times, peer), None)
+    return Target("cpu", 1 / times, "CPU %g times less than %s" % (times, peer), None, "{1:.3g} times")
 
 
 def no_slower(times, peer):
-    return Target("wall", times, "wall at most %g times %s's, 2 cores" % (times, peer), 2)
+    return Target("wall", times, "wall at most %g times %s's" % (times, peer), 2, "{0:.3g} times")
+
+
+def at_most_cpu(times, peer):
+    return Target("cpu", times, "CPU at most %g times %s's" % (times, peer), None, "{0:.3g} times")
+
+
+def faster(times, peer):
+    return Target("wall", 1 / times, "%g times %s's speed" % (times, peer), 2, "{1:.3g} times")
 
 
 def workloads(bench, work, python):
@@ -26,7 +35,7 @@ def workloads(bench, work, python):
     file = lambda name: "%s/%s" % (bench, name)
     go = lambda name: "%s/go/%s" % (work, name)
     json_size, combined_size = (200000, 10000), (400000, 20000)
-    plain_lua = ["lua5.4", file("combined_plain.lua")]
+    lua_peer = ["lua5.4", file("combined_plain.lua")]
     awk = [
         Peer("gawk", "gawk", ["gawk", "-f", file("combined.awk")], None),
         Peer("mawk", "mawk", ["mawk", "-f", file("combined.awk")], None),
@@ -41,30 +50,30 @@ def workloads(bench, work, python):
         Workload("records", "10-field records, one field read a stage", "records.lua", ["{n}"], None, 500000, 20000,
                  (1, 2), [
             Peer("go", "Go, map[string]any", [go("records"), "{n}"], no_slower(1.2, "Go")),
-        ], (5000, 25000)),
+        ], (10000, 50000)),
         Workload("json_filter", "JSON lines, 2 % kept", "json_filter.lua", [], "json", *json_size, (1, 2), [
             Peer("jq", "jq", ["jq", "-c", JQ_FILTER], less(15, "jq")),
             Peer("orjson", "python3, orjson", [python, file("json_filter.py")], less(2.5, "orjson")),
             Peer("go", "Go, encoding/json", [go("json_filter")], None),
-        ], (5000, 25000)),
+        ], (10000, 50000)),
         Workload("json_edit", "JSON lines, 90 % kept, a field added", "json_edit.lua", [], "json", *json_size,
                  (1, 2), [
             Peer("jq", "jq", ["jq", "-c", JQ_EDIT], less(8, "jq")),
             Peer("orjson", "python3, orjson", [python, file("json_edit.py")], less(1.5, "orjson")),
             Peer("go", "Go, encoding/json", [go("json_edit")], None),
-        ], (5000, 25000)),
+        ], (10000, 50000)),
         Workload("combined", "combined-format lines, counted", "combined.lua", [], "combined", *combined_size,
                  (1, 2), [
-            Peer("lua", "lua5.4", plain_lua, Target("cpu", 1.2, "cpu at most 1.2 times lua5.4's", None)),
+            Peer("lua", "lua5.4", lua_peer, at_most_cpu(1.2, "lua5.4")),
         ] + awk, (5000, 25000)),
         Workload("combined_workers", "the same, two workers count", "combined_workers.lua", [], "combined",
                  *combined_size, (1, 2), [
-            Peer("lua", "lua5.4", plain_lua, Target("wall", 1 / 1.6, "1.6 times lua5.4's speed, 2 cores", 2)),
-        ], (5000, 25000)),
+            Peer("lua", "lua5.4", lua_peer, faster(1.6, "lua5.4")),
+        ], (10000, 50000)),
         Workload("combined_parse", "the same, two workers parse, one counts", "combined_parse.lua", [], "combined",
                  *combined_size, (1, 2), [
-            Peer("lua", "lua5.4", plain_lua, None),
-        ], (5000, 25000)),
+            Peer("lua", "lua5.4", lua_peer, None),
+        ], (10000, 50000)),
         Workload("startup", "start-up: a script that prints one line", "startup.lua", [], None, 1, 1, (2,), [
             Peer("lua", "lua5.4", ["lua5.4", file("startup.lua")], None),
             Peer("jq", "jq", ["jq", "-n", "1"], None),

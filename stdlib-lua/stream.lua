@@ -194,17 +194,86 @@ local open = {}
 
 local function is_pipeline(value) return type(value) == "table" and rawget(value, "is_pipeline") == true end
 
-local function extend(self, stage)
+local function describe(value) return is_pipeline(value) and "a pipeline" or host.kind(value) end
+
+local function expect_pipeline(self, method)
   if not is_pipeline(self) then
-    misuse(("a method of a pipeline was called on %s: call it as pipeline:method(...)"):format(host.kind(self)))
+    misuse(("%s was called on %s: call it as pipeline:%s(...)"):format(method, host.kind(self), method))
   end
+end
+
+-- A queue is a capacity, or what :buffer takes. Returns values and bytes; nil: the default.
+local queue_options = { capacity = true, bytes = true, overflow = true }
+
+local function queue_of(what, queue)
+  if type(queue) ~= "table" then return queue ~= nil and whole(what, queue, 0, 1 << 30) or nil end
+  check_options(what, queue, queue_options)
+  if queue.overflow ~= nil and queue.overflow ~= "block" then
+    misuse(([[overflow of %s: supported is "block" (who sends waits), got %s]]):format(what, host.kind(queue.overflow)))
+  end
+  local bytes
+  if queue.bytes ~= nil then
+    bytes = host.size(queue.bytes)
+    if not bytes or bytes < 1 then
+      misuse(([[bytes of %s expected a size such as 1048576 or "64MB", got %s]]):format(what, host.kind(queue.bytes)))
+    end
+  end
+  local capacity = queue.capacity
+  return capacity ~= nil and whole("capacity of " .. what, capacity, 0, 1 << 30) or nil, bytes
+end
+
+-- A pipeline is used: it is not open any more, and if it ran without an end of its own, it does not.
+local function use(self)
   open[self] = nil
-  local stages = table.move(self.stages, 1, #self.stages, 1, {})
-  stages[#stages + 1] = stage
-  local result = { is_pipeline = true, source = self.source, stages = stages, place = self.place,
-    on_error = rawget(self, "on_error") }
-  open[result] = true
+  local run = rawget(self, "run")
+  if not run then return end
+  if type(run) == "table" then
+    run.withdraw()
+  elseif not host.undeclare(run) then  -- it has started: what continues it has sources and workers of its own
+    return
+  end
+  self.run, self.was_continued = nil, true
+end
+
+-- The same pipeline with other fields.
+local function derive(self, fields)
+  local result = { is_pipeline = true, source = self.source, stages = self.stages, place = self.place,
+    on_error = rawget(self, "on_error"), branch = rawget(self, "branch") }
+  for name, value in pairs(fields) do result[name] = value end
   return setmetatable(result, pipeline_meta)
+end
+
+-- The stages so far; with the queue of a :buffer that no stage has taken, if `keep`, as a stage of its own.
+local function stages_of(self, keep)
+  local stages = table.move(self.stages, 1, #self.stages, 1, {})
+  local buffer = rawget(self, "buffer_set")
+  if buffer and (keep or (#stages == 0 and self.source.kind == "channel")) then
+    stages[#stages + 1] = { op = "pass", name = "buffer", place = buffer.place, queue = buffer.capacity,
+      queue_bytes = buffer.bytes }
+    buffer = nil
+  end
+  return stages, buffer
+end
+
+local function extend(self, stage)
+  expect_pipeline(self, stage.op)
+  use(self)
+  local stages, buffer = stages_of(self, stage.op == "merge")
+  if buffer then
+    if stage.fused then
+      misuse(("stage \"%s\": with isolated = false it has no queue of its own; leave out the :buffer before it"):format(
+        stage.name))
+    end
+    if stage.has_queue then
+      misuse(("stage \"%s\": its queue is set twice, by the :buffer before it too; leave one of them out"):format(
+        stage.name))
+    end
+    stage.queue, stage.queue_bytes = buffer.capacity, buffer.bytes
+  end
+  stages[#stages + 1] = stage
+  local result = derive(self, { stages = stages })
+  if not rawget(self, "branch") then open[result] = true end
+  return result
 end
 
 function stream.from(source, options)
@@ -223,8 +292,9 @@ function stream.from(source, options)
       :format(host.kind(source)))
   end
   description.on_error = policy("stream.from", options.on_error)
+  description.place = place()
   local result = setmetatable(
-    { is_pipeline = true, source = description, stages = {}, place = place(), on_error = options.on_error },
+    { is_pipeline = true, source = description, stages = {}, place = description.place, on_error = options.on_error },
     pipeline_meta)
   open[result] = true
   return result
@@ -305,12 +375,8 @@ local function stage_of(self, op, name, code, options, extra)
   local isolated = boolean("isolated of stage \"" .. name .. "\"", options.isolated)
   stage.key = check_key(name, options.key)
   code.key = type(stage.key) == "function" and stage.key or nil
-  local queue = options.queue
-  if type(queue) == "table" then
-    check_options("queue of stage \"" .. name .. "\"", queue, { capacity = true })
-    queue = queue.capacity
-  end
-  stage.queue = queue == nil and 256 or whole("queue of stage \"" .. name .. "\"", queue, 0, 1 << 30)
+  stage.queue, stage.queue_bytes = queue_of("queue of stage \"" .. name .. "\"", options.queue)
+  stage.has_queue = options.queue ~= nil
   if options.memory ~= nil then
     local bytes = host.size(options.memory)
     if not bytes or bytes < 65536 then
@@ -361,19 +427,32 @@ folding "reduce"
 
 for _, op in ipairs { "take", "skip" } do
   Pipeline[op] = function(self, n)
-    return extend(self, { op = op, name = op, n = whole("argument 1 of " .. op, n, 0, math.maxinteger), queue = 256 })
+    return extend(self, { op = op, name = op, n = whole("argument 1 of " .. op, n, 0, math.maxinteger) })
   end
 end
 
+-- What the host gets of a chain.
+local function chain_of(self, sink)
+  local stages, buffer = stages_of(self, sink == nil)
+  return { source = self.source, stages = stages, sink = sink, place = place(), queue = buffer and buffer.capacity,
+    queue_bytes = buffer and buffer.bytes }
+end
+
+-- Ends a pipeline: the host runs it, or the branch that it belongs to gets it.
 local function declare(self, sink)
-  if not is_pipeline(self) then
-    misuse(("a pipeline's end was called on %s: call it as pipeline:to(...)"):format(host.kind(self)))
+  use(self)
+  local branch = rawget(self, "branch")
+  if not branch then return host.declare(chain_of(self, sink)) end
+  if branch.is_over then
+    misuse(("a branch of %s gets its end inside of its function, which has returned"):format(branch.what))
   end
-  open[self] = nil
-  return host.declare { source = self.source, stages = self.stages, sink = sink, place = place() }
+  local chain = chain_of(self, sink)
+  branch.chains[#branch.chains + 1] = chain
+  return nil, chain
 end
 
 function Pipeline.to(self, sink, options)
+  expect_pipeline(self, "to")
   local description
   if host.is_channel(sink) then
     options = check_options("to", options, { close = true })
@@ -387,17 +466,198 @@ function Pipeline.to(self, sink, options)
     misuse(("to expected a sink (stream.stdout, stderr, file, null_sink, a channel or a function), got %s")
       :format(host.kind(sink)))
   end
-  return declare(self, description)
+  return (declare(self, description))
 end
 
 function Pipeline.collect(self)
+  expect_pipeline(self, "collect")
+  local branch = rawget(self, "branch")
+  if branch then
+    misuse(("a branch of %s cannot wait for its values: end it with :to(...), for example a channel or a function")
+      :format(branch.what))
+  end
   return host.collect(declare(self, { kind = "collect" }))
+end
+
+-- A route with `otherwise` runs without a further end. Other pipelines have these methods once they have one.
+for _, name in ipairs { "wait", "cancel", "stats" } do
+  Pipeline[name] = function(self, ...)
+    expect_pipeline(self, name)
+    local run = rawget(self, "run")
+    if type(run) ~= "userdata" then
+      misuse(rawget(self, "was_continued") and
+        ("%s: this pipeline was continued; call it on what the :to of its continuation returns"):format(name)
+        or ("%s: this pipeline has no end and does not run: call it on what :to(...) returns"):format(name))
+    end
+    return run[name](run, ...)
+  end
+end
+
+-- ---- The shape of pipelines -----------------------------------------------------------------------------------------
+
+function Pipeline.buffer(self, options)
+  expect_pipeline(self, "buffer")
+  if type(options) ~= "table" then
+    misuse(("buffer expected a table, :buffer { capacity = 1000 }, got %s"):format(host.kind(options)))
+  end
+  local capacity, bytes = queue_of(":buffer", options)
+  use(self)
+  local result = derive(self, {
+    stages = stages_of(self, true), buffer_set = { capacity = capacity, bytes = bytes, place = place() } })
+  if not rawget(self, "branch") then open[result] = true end
+  return result
+end
+
+function Pipeline.batch(self, options)
+  expect_pipeline(self, "batch")
+  if type(options) ~= "table" then
+    misuse(("batch expected a table, :batch { size = 100, within = \"1s\" }, got %s"):format(host.kind(options)))
+  end
+  check_options("batch", options, { size = true, within = true })
+  if options.size == nil and options.within == nil then
+    misuse("batch expected a size, or a time (within), or both")
+  end
+  local stage = { op = "batch", name = "batch", place = place() }
+  if options.size ~= nil then stage.n = whole("size of batch", options.size, 1, 1 << 30) end
+  if options.within ~= nil then
+    local seconds = host.duration(options.within)
+    if not seconds or seconds <= 0 then
+      misuse(([[within of batch expected a duration above 0: seconds (0.8) or text such as "800ms", got %s]]):format(
+        host.kind(options.within)))
+    end
+    stage.within = math.tointeger(math.min(seconds, 9e9) * 1e9 // 1)
+  end
+  return extend(self, stage)
+end
+
+function Pipeline.merge(self, ...)
+  expect_pipeline(self, "merge")
+  local others, chains = table.pack(...), {}
+  if others.n == 0 then misuse("merge expected at least one pipeline") end
+  for i = 1, others.n do
+    local other = others[i]
+    if type(other) == "userdata" and host.kind(other) == "a pipeline" then
+      misuse(("argument %d of merge is a pipeline that has an end: leave out its :to(...)"):format(i))
+    elseif not is_pipeline(other) then
+      misuse(("argument %d of merge expected a pipeline without an end, got %s"):format(i, host.kind(other)))
+    elseif rawget(other, "branch") then
+      misuse(("argument %d of merge is a branch of %s; write branch:merge(other) there"):format(i,
+        rawget(other, "branch").what))
+    end
+  end
+  for i = 1, others.n do
+    use(others[i])
+    chains[i] = chain_of(others[i])
+  end
+  return extend(self, { op = "merge", name = "merge", place = place(), chains = chains })
+end
+
+-- Calls the function of a branch; returns what it made: a name and chains.
+local function grow(self, what, name, fn)
+  local branch = { what = what, chains = {} }
+  fn(derive(self, { source = { kind = "branch" }, stages = {}, branch = branch }))
+  branch.is_over = true
+  if #branch.chains == 0 then
+    misuse(("a branch of %s has no end: end it with :to(...), for example branch:to(stream.null_sink())"):format(what))
+  end
+  return { name = name, chains = branch.chains }
+end
+
+function Pipeline.tee(self, ...)
+  expect_pipeline(self, "tee")
+  local functions_of, branches = table.pack(...), {}
+  if functions_of.n == 0 then
+    misuse("tee expected at least one function: :tee(function(branch) branch:to(...) end)")
+  end
+  for i = 1, functions_of.n do
+    if type(functions_of[i]) ~= "function" then
+      misuse(("argument %d of tee expected a function that gets a branch, got %s"):format(i,
+        describe(functions_of[i])))
+    end
+  end
+  local stage = { op = "tee", name = "tee", place = place(), branches = branches }
+  for i = 1, functions_of.n do
+    local grown = grow(self, "tee", tostring(i), functions_of[i])
+    for k, chain in ipairs(grown.chains) do  -- continued several times: as many branches
+      local name = #grown.chains == 1 and tostring(i) or i .. "." .. k
+      branches[#branches + 1] = { name = name, chains = { chain } }
+    end
+  end
+  return extend(self, stage)
+end
+
+-- What the worker of a route runs: the number of the first predicate that takes the value, 0 for none.
+local function dispatcher(predicates)
+  local count = #predicates
+  return function(value)
+    for i = 1, count do
+      if predicates[i](value) then return i end
+    end
+    return 0
+  end
+end
+
+local route_options = { otherwise = true, name = true, on_error = true, memory = true, queue = true }
+local branch_options = { name = true, when = true, to = true }
+
+-- A pipeline that is complete runs; what continues it takes its place.
+local function run_complete(self)
+  use(self)
+  local run, chain = declare(self, { kind = "null" })
+  if chain then
+    local chains = rawget(self, "branch").chains
+    run = { withdraw = function()
+      for i, each in ipairs(chains) do if each == chain then return table.remove(chains, i) end end
+    end }
+  end
+  self.run = run
+  return self
+end
+
+function Pipeline.route(self, options)
+  expect_pipeline(self, "route")
+  if type(options) ~= "table" then misuse(("route expected a table of branches, got %s"):format(host.kind(options))) end
+  local count = #options
+  if count == 0 then misuse("route expected at least one branch: { name =, when = function, to = function }") end
+  for key in pairs(options) do
+    if not (math.type(key) == "integer" and key >= 1 and key <= count) and not route_options[key] then
+      unknown("field of route:", key, route_options)
+    end
+  end
+  local name = options.name == nil and "route" or text("name of route", options.name)
+  local predicates, branches = {}, {}
+  for i = 1, count do
+    local given = options[i]
+    local what = ("branch %d of route \"%s\""):format(i, name)
+    check_options(what, given, branch_options)
+    for _, field in ipairs { "when", "to" } do
+      if type(given[field]) ~= "function" then
+        misuse(("%s of %s expected a function, got %s"):format(field, what, describe(given[field])))
+      end
+    end
+    predicates[i] = given.when
+    branches[i] = { name = given.name == nil and tostring(i) or text("name of " .. what, given.name) }
+  end
+  local otherwise = options.otherwise
+  if otherwise ~= nil and type(otherwise) ~= "function" then
+    misuse(("otherwise of route \"%s\" expected a function that gets a branch, got %s"):format(name,
+      describe(otherwise)))
+  end
+  for i, branch in ipairs(branches) do
+    branch.chains = grow(self, ("route \"%s\""):format(name), branch.name, options[i].to).chains
+  end
+  if otherwise then otherwise = grow(self, ("route \"%s\""):format(name), "otherwise", otherwise) end
+  local result = stage_of(self, "route", name, { process = dispatcher(predicates) },
+    { on_error = options.on_error, memory = options.memory, queue = options.queue },
+    { branches = branches, otherwise = otherwise })
+  return otherwise and run_complete(result) or result
 end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
 stream.chan, stream.go, stream.sleep, stream.now, stream.run = host.chan, host.go, host.sleep, host.now, host.run
 stream.context = host.context
+stream.ticker, stream.after = host.ticker, host.after
 stream.null = host.null()
 stream.array = host.mark_array
 stream.json = { encode = host.json_encode, decode = host.json_decode }

@@ -15,6 +15,7 @@ enum {
     STEP_CALLED,  /* the function has returned: its results are on top */
     STEP_SEND,    /* a result on top waits for room in the output */
     STEP_FORWARD, /* the value in hand waits for room in the output */
+    STEP_ROUTE,   /* the same, with the number on top written behind it */
     STEP_JUDGED,  /* the host has decided what follows a failure */
     STEP_FAILED,  /* an error is on top */
     STEP_MARK     /* the mark in hand waits for room in the output */
@@ -73,6 +74,8 @@ static int settle(lua_State *L, shim_driver *d) {
         lua_pushvalue(L, -1);
         lua_replace(L, EXTRA);
         return STEP_NEXT;
+    case SHIM_STAGE_ROUTE:
+        return STEP_ROUTE;
     case SHIM_STAGE_KEY:
         return shim_driver_key(L, d) ? STEP_FORWARD : STEP_FAILED;
     default:
@@ -170,6 +173,13 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             }
             if (d->rendezvous)
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
+            step = STEP_NEXT;
+            continue;
+        case STEP_ROUTE:
+            if (!d->closed && !has_room(d))
+                return ask(L, d, SHIM_WANT_OUTPUT, STEP_ROUTE);
+            if (!d->closed && (forward(L, d) != 0 || !shim_route(L, d)))
+                return luaL_error(L, "not enough memory");
             step = STEP_NEXT;
             continue;
         default: /* STEP_JUDGED: the value is lost, the stage goes on */

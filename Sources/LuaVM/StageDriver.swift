@@ -3,7 +3,7 @@ import CLuaShim
 
 /// What a stage's function is called with and what becomes of its results.
 public enum StageForm: Sendable, Equatable {
-    case map, filter, each, flatMap, scan, reduce, sink, collect
+    case map, filter, each, flatMap, scan, reduce, sink, collect, route
     /// The function of a key: its messages go on with the lane, one of so many, that its result means.
     case key(lanes: Int)
 
@@ -17,6 +17,7 @@ public enum StageForm: Sendable, Equatable {
         case .reduce: Int32(SHIM_STAGE_REDUCE.rawValue)
         case .sink: Int32(SHIM_STAGE_SINK.rawValue)
         case .collect: Int32(SHIM_STAGE_COLLECT.rawValue)
+        case .route: Int32(SHIM_STAGE_ROUTE.rawValue)
         case .key: Int32(SHIM_STAGE_KEY.rawValue)
         }
     }

@@ -59,6 +59,18 @@ public final class Batch {
         if message.holdsObjects { mayHoldObjects = true }
     }
 
+    /// Bytes of the number that a route's predicates write behind a message.
+    public static let trailerSize = 8
+
+    /// Copies `message` without its last `trailer` bytes, which somebody wrote behind it.
+    public func append(_ message: MessagePointer, trimming trailer: Int) {
+        let before = end - begin
+        append(message)
+        guard trailer > 0 else { return }
+        end -= trailer
+        (bytes! + begin + before).assumingMemoryBound(to: msg_header.self).pointee.size -= UInt32(trailer)
+    }
+
     /// Room for one message of `size` bytes at the end, for the caller to fill; one that holds no objects.
     public func appendUninitialized(size: Int) -> UnsafeMutableRawPointer {
         reserve(size)

@@ -8,6 +8,9 @@ import CMessage
 /// whole; a reader takes a batch, and credits what it has handed on. Reserved, stored and taken messages together never
 /// exceed the capacity.
 ///
+/// A link of a pipeline is bounded in bytes too: while those stored and taken are at its bound or above, nobody is let in.
+/// So the bound is passed by less than what one writer commits at once, and one message larger than it passes alone.
+///
 /// Those who wait are served in the order in which they came. Close: senders are refused, what is stored is still
 /// received. `closeReading`: nobody will receive any more; senders are refused and what is stored is dropped.
 ///
@@ -31,16 +34,19 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         var seat: ReaderSeat?
     }
 
-    public convenience init(capacity: Int, name: String = "channel") {
-        self.init(capacity: capacity, name: name, fault: nil)
+    /// The bound in bytes of a link of a pipeline that has no other.
+    public static let linkBytes = 64 << 20
+
+    public convenience init(capacity: Int, bytes: Int = .max, name: String = "channel") {
+        self.init(capacity: capacity, bytes: bytes, name: name, fault: nil)
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
-    init(capacity: Int, name: String = "channel", fault: ChannelFault?) {
+    init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
-        state = ChannelState(capacity: capacity, fault: fault)
+        state = ChannelState(capacity: capacity, byteBound: bytes, fault: fault)
     }
 
     public let capacity: Int
@@ -48,6 +54,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var count: Int { lock.withLock { stored.count } }
     /// Messages stored, and those that batch readers have taken and not handed on.
     public var queued: Int { lock.withLock { stored.count + state.outstanding } }
+    /// Bytes of the messages that `queued` counts.
+    public var queuedBytes: Int { lock.withLock { state.bytes } }
+    /// Someone waits to receive from it.
+    public var hasWaitingReceiver: Bool {
+        lock.withLock { state.hasReceiver { $0.waiter.isOpen($0.generation) } }
+    }
     public var isClosed: Bool { lock.withLock { state.isClosed } }
     /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
@@ -67,7 +79,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// waiter: `.full`.
     public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
         lock.lock()
-        switch state.send(counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) }) {
+        switch state.send(size: message.size, counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) }) {
         case .deliver(let party):
             sent += 1
             received += 1
@@ -119,6 +131,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         switch state.receive(hasStored: !stored.isEmpty, wanted: \.wanted, { $0.waiter.claim($0.generation) }) {
         case .stored:
             stored.removeFirst(into: buffer)
+            state.receivedStored(size: buffer.message!.size)
             received += 1
             return (.received, serveSenders())
         case .from(let party):
@@ -139,7 +152,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public func giveBack(_ batch: Batch) {
         lock.lock()
         received -= UInt64(batch.count)
-        state.returned(batch.count)
+        state.returned(batch.count, bytes: batch.byteCount)
         stored.prepend(batch)
         let served = serveReceivers()
         lock.unlock()
@@ -172,7 +185,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 return false
             }
             sent += UInt64(batch.count)
-            state.commit(batch.count)
+            state.commit(bytes: batch.byteCount)
             stored.append(batch)
         }
         state.release(unused)
@@ -219,11 +232,11 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         return .waiting
     }
 
-    /// A reader has handed on `n` messages of its batches. `all`: it is about to wait, so even little room is worth
+    /// A reader has handed on `n` messages of its batches, and with them all of batches of `bytes`. `all`: it is about to wait, so even little room is worth
     /// waking a writer for; otherwise writers are woken when half of the capacity is free.
-    public func credit(_ n: Int, all: Bool) {
+    public func credit(_ n: Int, bytes: Int, all: Bool) {
         lock.lock()
-        state.credit(n)
+        state.credit(n, bytes: bytes)
         let served = serveSenders(force: all)
         lock.unlock()
         notify(served)
@@ -261,6 +274,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         lock.lock()
         state.closeReading()
         let left = stored.takeAll()
+        state.droppedStored(bytes: left.byteCount)
         dropped += UInt64(left.count)
         var ended: [Waiter] = []
         for party in state.removeSenders() + state.removeReceivers() where party.waiter.claim(party.generation) {
@@ -299,11 +313,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             if party.wanted > 0 {
                 party.waiter.outcome = .granted(state.grant(party.wanted))
             } else {
-                stored.append(party.waiter.outbox.message!)
+                let message = party.waiter.outbox.message!
+                state.store(size: message.size)
+                stored.append(message)
                 party.waiter.outbox.moved()
                 party.waiter.outcome = .sent(index: party.index)
                 sent += 1
-                state.store()
                 served += serveReceivers()
             }
             served.append(party.waiter)
@@ -324,7 +339,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 party.waiter.outcome = .batch
             } else {
                 stored.removeFirst(into: party.waiter.inbox)
-                state.received()
+                state.received(size: party.waiter.inbox.message!.size)
                 received += 1
                 party.waiter.outcome = .received(index: party.index)
                 served += serveSenders()

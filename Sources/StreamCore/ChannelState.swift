@@ -4,16 +4,21 @@ import DequeModule
 /// Bugs that the tests plant in a channel to see that their checks find them.
 enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded }
 
-/// Counts and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
+/// Counts, bytes and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
 /// it if it is.
 struct ChannelState<Party> {
     let capacity: Int
+    /// At so many bytes stored and taken nobody is let in, however few messages they are: the one that crosses the
+    /// bound passes, so one message larger than it passes alone.
+    let byteBound: Int
     /// A planted bug, so that the tests can be tested; nil everywhere else.
     let fault: ChannelFault?
     /// Messages stored, reserved by writers and taken by readers but not credited.
     private(set) var occupied = 0
     /// Of these, taken by batch readers and not credited.
     private(set) var outstanding = 0
+    /// Bytes of the messages stored, and of those taken and not credited. Of a rendezvous none are counted.
+    private(set) var bytes = 0
     private(set) var isClosed = false
     private(set) var isReadClosed = false
     private var senders = Deque<Party>(), receivers = Deque<Party>()
@@ -21,12 +26,14 @@ struct ChannelState<Party> {
     /// Messages taken from a rendezvous, which were never counted: to be skipped when credited.
     private var uncounted = 0
 
-    init(capacity: Int, fault: ChannelFault? = nil) {
+    init(capacity: Int, byteBound: Int = .max, fault: ChannelFault? = nil) {
         self.capacity = capacity
+        self.byteBound = byteBound
         self.fault = fault
     }
 
-    var free: Int { max(0, capacity - occupied) }
+    /// Places that can be given away now.
+    var free: Int { bytes >= byteBound ? 0 : max(0, capacity - occupied) }
     var waitingSenders: Int { senders.count }
     var waitingReceivers: Int { receivers.count }
 
@@ -34,7 +41,7 @@ struct ChannelState<Party> {
 
     /// One message wants in. `.store` counts it, and so does `.deliver` to a reader who credits what it takes (`counts`):
     /// for that there must be room. From a rendezvous nothing is counted.
-    mutating func send(counts: (Party) -> Bool, _ claim: (Party) -> Bool) -> Send {
+    mutating func send(size: Int, counts: (Party) -> Bool, _ claim: (Party) -> Bool) -> Send {
         if isClosed { return .closed }
         while let receiver = receivers.first {
             let counted = counts(receiver)
@@ -45,6 +52,7 @@ struct ChannelState<Party> {
                 if capacity > 0 {
                     occupied += 1
                     outstanding += 1
+                    bytes += size
                 } else {
                     uncounted += 1
                 }
@@ -54,6 +62,7 @@ struct ChannelState<Party> {
         // Those who wait already come first. (While there is room they wait only to be let in many at a time.)
         guard free > 0 && senders.isEmpty else { return .full }
         occupied += 1
+        bytes += size
         return .store
     }
 
@@ -73,6 +82,8 @@ struct ChannelState<Party> {
         }
         return isClosed ? .closed : .empty
     }
+
+    func hasReceiver(_ isOpen: (Party) -> Bool) -> Bool { receivers.contains(where: isOpen) }
 
     mutating func enqueueSender(_ party: Party) { senders.append(party) }
     mutating func enqueueReceiver(_ party: Party) { receivers.append(party) }
@@ -114,19 +125,34 @@ struct ChannelState<Party> {
     }
 
     /// Reserved places that were filled stay counted as stored ones.
-    func commit(_ n: Int) {}
+    mutating func commit(bytes n: Int) { bytes += n }
     mutating func release(_ n: Int) { occupied -= n }
     /// A waiting sender's message was stored.
-    mutating func store() { occupied += 1 }
+    mutating func store(size: Int) {
+        occupied += 1
+        bytes += size
+    }
     /// A waiting receiver got a stored message.
-    mutating func received() { occupied -= 1 }
+    mutating func received(size: Int) {
+        occupied -= 1
+        bytes -= size
+    }
+    /// A stored message went to one who receives one at a time.
+    mutating func receivedStored(size: Int) { if capacity > 0 { bytes -= size } }
+    /// Stored messages were dropped.
+    mutating func droppedStored(bytes n: Int) { if capacity > 0 { bytes -= n } }
     /// Stored messages went to a batch reader: counted until credited.
     mutating func taken(_ n: Int) { outstanding += n }
     mutating func takenUncounted() { uncounted += 1 }
     /// Messages go back to the front, whatever the capacity: they were received before.
-    mutating func returned(_ n: Int) { occupied += n }
+    mutating func returned(_ n: Int, bytes size: Int) {
+        occupied += n
+        if capacity > 0 { bytes += size }
+    }
 
-    mutating func credit(_ n: Int) {
+    /// `bytes` of whole batches: they count until the last of a batch's messages is handed on, as its memory does.
+    mutating func credit(_ n: Int, bytes size: Int) {
+        if capacity > 0 { bytes -= size }
         let free = min(n, uncounted)
         uncounted -= free
         occupied -= n - free

@@ -110,6 +110,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     public private(set) var sent = 0
     /// Values that were gathered and found nobody.
     public private(set) var dropped = 0
+    /// The same, for others to read meanwhile.
+    public let meter = Meter()
     /// What to do with input that is not a value; set by the host.
     private let reject: @Sendable (_ problem: String, _ text: String) -> Bool
 
@@ -176,6 +178,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// Sends what is gathered, and gives unused room back. To be called before a read that may block.
     public func flush() {
         guard count > 0 || granted > 0 else { return }
+        defer { meter.set(Meter.Counts(emitted: sent, dropped: dropped)) }
         let full = takeBatch()
         if channel.capacity == 0 {
             while let message = full.first {
@@ -316,7 +319,7 @@ public func start(
                         }
                     }
                     guard let batch = taken else { continue }
-                    let count = batch.count
+                    let count = batch.count, bytes = batch.byteCount
                     do throws(ConnectorError) {
                         while let message = batch.first {
                             try sink.write(message)
@@ -328,7 +331,7 @@ public func start(
                         left += batch.drop()
                         throw error
                     }
-                    channel.credit(count, all: false)
+                    channel.credit(count, bytes: bytes, all: false)
                 }
                 try sink.flush()
             }

@@ -12,12 +12,17 @@ public final class Context: SharedObject, @unchecked Sendable {  // `lock` guard
     /// Strong: an end of a grandparent must find its way down.
     private let parent: Context?
     private var children: [ObjectIdentifier: Child] = [:]
-    private var listeners: [ObjectIdentifier: any ContextListener] = [:]
+    private var listeners: [ObjectIdentifier: (order: UInt64, listener: any ContextListener)] = [:]
+    /// Children and listeners are told in the order in which they came: a seed fixes it.
+    private var arrivals: UInt64 = 0
     private var ended: (reason: Reason, cause: String)?
     private var timer: Timer?
     private let scheduler: Scheduler
 
-    private struct Child { weak var context: Context? }
+    private struct Child {
+        let order: UInt64
+        weak var context: Context?
+    }
 
     public init(scheduler: Scheduler, parent: Context? = nil) {
         self.scheduler = scheduler
@@ -33,7 +38,10 @@ public final class Context: SharedObject, @unchecked Sendable {  // `lock` guard
 
     private func adopt(_ child: Context) -> (reason: Reason, cause: String)? {
         lock.withLock {
-            if ended == nil { children[ObjectIdentifier(child)] = Child(context: child) }
+            if ended == nil {
+                arrivals += 1
+                children[ObjectIdentifier(child)] = Child(order: arrivals, context: child)
+            }
             return ended
         }
     }
@@ -55,15 +63,15 @@ public final class Context: SharedObject, @unchecked Sendable {  // `lock` guard
             return false
         }
         ended = (reason, why)
-        let below = children.values.compactMap(\.context)
-        let told = listeners.values
+        let below = children.values.sorted { $0.order < $1.order }.compactMap(\.context)
+        let told = listeners.values.sorted { $0.order < $1.order }
         children.removeAll()
         listeners = [:]
         let timer = self.timer
         self.timer = nil
         lock.unlock()
         if let timer { scheduler.disarm(timer) }
-        for listener in told { listener.contextEnded(reason) }
+        for (_, listener) in told { listener.contextEnded(reason) }
         for child in below { child.cancel(reason, cause: why) }
         return true
     }
@@ -87,7 +95,8 @@ public final class Context: SharedObject, @unchecked Sendable {  // `lock` guard
     public func add(_ listener: any ContextListener) -> Bool {
         lock.withLock {
             guard ended == nil else { return false }
-            listeners[ObjectIdentifier(listener)] = listener
+            arrivals += 1
+            listeners[ObjectIdentifier(listener)] = (arrivals, listener)
             return true
         }
     }

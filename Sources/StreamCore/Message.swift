@@ -19,31 +19,8 @@ extension UnsafePointer<msg_header> {
         if pointee.kind == UInt8(MSG_OBJECT) {
             visit(payload.load(as: UnsafeMutableRawPointer?.self))
         } else {
-            var values = Self.valueCount(payload)
-            var cursor = payload + 9
-            while values > 0 {  // a flat walk: a nested table only adds to what is left to visit
-                values -= 1
-                let tag = Int32(cursor.load(as: UInt8.self))
-                cursor += 1
-                switch tag {
-                case Int32(MSG_VALUE_INTEGER), Int32(MSG_VALUE_FLOAT): cursor += 8
-                case Int32(MSG_VALUE_KEY): cursor += 4
-                case Int32(MSG_VALUE_STRING), Int32(MSG_VALUE_JSON):
-                    cursor += 4 + Int(cursor.loadUnaligned(as: UInt32.self))
-                case Int32(MSG_VALUE_TABLE):
-                    values += Self.valueCount(cursor)
-                    cursor += 9
-                case Int32(MSG_VALUE_OBJECT):
-                    visit(cursor.loadUnaligned(as: UnsafeMutableRawPointer?.self))
-                    cursor += 8
-                default: break
-                }
-            }
+            Self.walk(payload, object: visit)
         }
-    }
-
-    private static func valueCount(_ table: UnsafeRawPointer) -> Int {
-        Int((table + 1).loadUnaligned(as: UInt32.self)) + 2 * Int((table + 5).loadUnaligned(as: UInt32.self))
     }
 }
 

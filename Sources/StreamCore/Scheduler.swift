@@ -20,7 +20,7 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
     open func arm(_ timer: Timer) { preconditionFailure("a scheduler has timers") }
     /// Disarms it, if it has not fired. A timer that fires at this moment is told apart by its waiter's generation.
     open func disarm(_ timer: Timer) { preconditionFailure("a scheduler has timers") }
-    /// Timers armed now.
+    /// Timers armed now by whose firing something moves.
     open var armedTimers: Int { preconditionFailure("a scheduler has timers") }
     /// How many messages a batch may gather before it is flushed: tests vary it by seed.
     open func batchLimit(_ most: Int) -> Int { most }
@@ -44,15 +44,22 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
 public final class Timer: @unchecked Sendable {  // `position` is the scheduler's, under its lock
     public let deadline: Int64
     let order: UInt64
+    /// Whether someone waits for it now; nil: always.
+    let isAwaited: (@Sendable () -> Bool)?
     let fire: @Sendable () -> Void
     var state = State.idle
     enum State { case idle, armed, over }
 
     private static let orders = Atomic<UInt64>(0)
 
-    /// - Parameter deadline: nanoseconds on the scheduler's clock.
-    public init(deadline: Int64, fire: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - deadline: nanoseconds on the scheduler's clock.
+    ///   - isAwaited: whether something can move by it, asked with no lock held; nil: always.
+    public init(
+        deadline: Int64, isAwaited: (@Sendable () -> Bool)? = nil, fire: @escaping @Sendable () -> Void
+    ) {
         self.deadline = deadline
+        self.isAwaited = isAwaited
         self.fire = fire
         order = Self.orders.wrappingAdd(1, ordering: .relaxed).newValue
     }

@@ -31,7 +31,9 @@ public final class SeededScheduler: Scheduler, @unchecked Sendable {  // one thr
     public override func enqueue(_ job: Job, back: Bool) { ready.append(job) }
     public override func arm(_ timer: Timer) { timers.arm(timer) }
     public override func disarm(_ timer: Timer) { timers.disarm(timer) }
-    public override var armedTimers: Int { timers.armed }
+    public override var armedTimers: Int {
+        timers.unconditional + timers.questions.count(where: { $0() })
+    }
     public override func batchLimit(_ most: Int) -> Int { 1 + Int(generator.next() % UInt64(most)) }
 
     /// Runs until `finished` is true or nothing can move. Returns false where it stopped for another reason: nothing

@@ -260,8 +260,10 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     public override var armedTimers: Int {
         pthread_mutex_lock(timerMutex)
-        defer { pthread_mutex_unlock(timerMutex) }
-        return timers.armed
+        let unconditional = timers.unconditional
+        let questions = unconditional == 0 ? timers.questions : []
+        pthread_mutex_unlock(timerMutex)
+        return unconditional + questions.count(where: { $0() })
     }
 
     private func startTicking() {

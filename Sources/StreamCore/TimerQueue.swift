@@ -6,11 +6,17 @@ struct TimerQueue {
     private var heap = Heap<Timer>()
     /// Timers armed and not disarmed.
     private(set) var armed = 0
+    /// Of these, those that count only while someone waits for them: few.
+    private var conditional: [ObjectIdentifier: Timer] = [:]
+    /// The others.
+    var unconditional: Int { armed - conditional.count }
+    var questions: [@Sendable () -> Bool] { conditional.values.compactMap(\.isAwaited) }
 
     mutating func arm(_ timer: Timer) {
         precondition(timer.state == .idle, "a timer is armed once")
         timer.state = .armed
         armed += 1
+        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = timer }
         heap.insert(timer)
     }
 
@@ -18,6 +24,7 @@ struct TimerQueue {
         guard timer.state == .armed else { return }
         timer.state = .over
         armed -= 1
+        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = nil }
         if heap.count > 64 && heap.count > 2 * armed { heap = Heap(heap.unordered.filter { $0.state == .armed }) }
     }
 
@@ -36,6 +43,7 @@ struct TimerQueue {
         let timer = heap.removeMin()
         timer.state = .over
         armed -= 1
+        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = nil }
         return timer
     }
 }

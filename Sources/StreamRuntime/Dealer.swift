@@ -30,7 +30,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     /// Decides what follows a value without a key: true, it goes on.
     private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool
     private var batch: Batch?
-    private var consumed = 0
+    private var consumed = 0, consumedBytes = 0
     /// Where the first value of the batch goes, once that is known.
     private var decided: Int?
     /// The lane whose ticket is the last one.
@@ -201,14 +201,16 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     private func advance() {
         decided = nil
+        consumedBytes += batch!.first!.size
         batch!.removeFirst()
         consumed += 1
     }
 
     private func credit(all: Bool) {
         guard consumed > 0 else { return }
-        input.credit(consumed, all: all)
+        input.credit(consumed, bytes: consumedBytes, all: all)
         consumed = 0
+        consumedBytes = 0
     }
 
     private var droppedDealt = 0
@@ -244,13 +246,13 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         var left = droppedDealt
         if let rest = batch, !rest.isEmpty {
             batch = nil
-            let count = rest.count
+            let count = rest.count, bytes = rest.byteCount
             if givesBack {
                 input.giveBack(rest)  // before the credit: nobody may slip in between
             } else {
                 left += rest.drop()
             }
-            input.credit(count, all: false)
+            input.credit(count, bytes: bytes, all: false)
         }
         return left
     }

@@ -6,16 +6,40 @@ extension HostAPI {
     /// declare(spec): the pipeline that will start at the next wait.
     static let declare: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        switch SpecReader(stack: stack).read(1, vm: vm!) {
-        case .failure(let problem): return misuse(worker, stack, problem.description)
-        case .success(let spec):
-            let pipeline = PipelineRun(
-                run: worker.run, spec: spec, parent: worker.current?.context ?? worker.run.context)
-            worker.run.add(pipeline)
-            worker.declare(pipeline)
-            push(stack, pipeline)
-            return 1
+        let spec: PipelineSpec
+        do throws(LuaProblem) { spec = try SpecReader(stack: stack, vm: vm!).read(1) } catch {
+            return misuse(worker, stack, error.description)
         }
+        let readers = spec.readersOfStandardInput
+        if readers.count > 1 {
+            spec.dropReferences(worker.vm.main)
+            return misuse(
+                worker, stack,
+                "standard input can be read by one source, and this pipeline has \(readers.count) that read it: use "
+                    + ":tee to work on its values in several ways")
+        }
+        let pipeline = PipelineRun(
+            run: worker.run, spec: spec, parent: worker.current?.context ?? worker.run.context)
+        if !readers.isEmpty, let place = worker.run.readStandardInput(pipeline) {
+            pipeline.withdraw(in: worker)
+            return misuse(
+                worker, stack,
+                "standard input can be read by one source, and the pipeline of \(place) reads it: use :tee there to "
+                    + "work on its values in several ways")
+        }
+        worker.run.add(pipeline)
+        worker.declare(pipeline)
+        push(stack, pipeline)
+        return 1
+    }
+
+    /// undeclare(pipeline): true if it had not started, and will not.
+    static let undeclare: LuaFunction = { state, vm in
+        let stack = LuaStack(state), worker = Worker.of(vm)
+        let isWithdrawn = pipeline(stack).map(worker.withdraw) ?? false
+        if isWithdrawn { worker.run.withdraw(pipeline(stack)!) }
+        stack.push(isWithdrawn)
+        return 1
     }
 
     /// collect(pipeline): runs it and waits; a table of its values, or nil and the reason.
@@ -29,7 +53,7 @@ extension HostAPI {
         pipeline.handle()
         switch pipeline.outcome {
         case .success:
-            if case .collect = pipeline.spec.sink {
+            if case .collect = pipeline.spec.chain.sink {
                 guard let collected = pipeline.collected else { return refuse(stack, .canceled) }
                 guard case .values(let buffers) = collected, let message = buffers.first?.message else {
                     if case .failed(let text) = collected { return refuse(stack, text) }
@@ -82,16 +106,7 @@ extension HostAPI {
         guard let pipeline = pipeline(stack) else {
             return misuse(Worker.of(vm), stack, "stats expected a pipeline: call it as pipeline:stats()")
         }
-        let account = pipeline.account
-        stack.pushTable()
-        let counts = [
-            ("created", account.created), ("delivered", account.delivered), ("filtered", account.filtered),
-            ("failed", account.failed), ("dropped", account.dropped),
-        ]
-        for (name, value) in counts {
-            stack.push(Int64(value))
-            stack.setField(-2, name)
-        }
+        pipeline.pushStats(stack)
         return 1
     }
 

@@ -106,6 +106,7 @@ enum HostAPI {
         ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
         ("log", log), ("call", callHost), ("has_host", hasHost), ("has_source", hasSource),
         ("has_sink", hasSink), ("unfinished", keepUnfinished), ("context", currentContext),
+        ("undeclare", undeclare), ("ticker", ticker), ("after", after),
     ]
 
     // MARK: Answers

@@ -1,4 +1,4 @@
-// A pipeline as its declaration describes it: read from the table that the Lua side has checked.
+// A pipeline as its declaration describes it.
 import LuaVM
 import StreamCore
 
@@ -6,9 +6,23 @@ import StreamCore
 struct PipelineSpec {
     /// Where it was declared: `script.lua:3`.
     var place = ""
-    var source = SourceSpec()
-    var stages: [StageSpec] = []
-    var sink = SinkSpec.none
+    var chain = ChainSpec()
+
+    /// A source, steps, and an end.
+    struct ChainSpec {
+        var source = SourceSpec()
+        var steps: [StageSpec] = []
+        /// `.none`: of a chain that is merged into another.
+        var sink = SinkSpec.none
+        /// In front of the sink.
+        var queue = Queue()
+    }
+
+    /// Bounds of a link.
+    struct Queue {
+        var capacity = 256
+        var bytes = Channel.linkBytes
+    }
 
     struct SourceSpec {
         enum Kind {
@@ -18,8 +32,12 @@ struct PipelineSpec {
             case values(Batch)
             case generate(code: Int32, fused: [StageSpec])
             case channel(Channel)
+            /// A tee or a route in another chain.
+            case branch
         }
         var kind = Kind.none
+        /// Where the chain was begun.
+        var place = ""
         var skipsBadInput = false
     }
 
@@ -36,6 +54,14 @@ struct PipelineSpec {
             /// `:stage(name, fn)`: a whole process.
             case process
             case take(Int), skip(Int)
+            /// Nothing but its queue.
+            case pass
+            case batch(size: Int, within: Int64?)
+            /// Other chains put into the link in front of the next step too.
+            case merge([ChainSpec])
+            case tee([BranchSpec])
+            /// Its predicates are a script stage, whose functions are this stage's.
+            case route([BranchSpec], otherwise: BranchSpec?)
         }
         var kind = Kind.take(0)
         var name = ""
@@ -44,6 +70,8 @@ struct PipelineSpec {
         var code: Int32 = 0
         var workers = 1
         var queue = 256
+        /// Bound of the queue in bytes.
+        var bytes = Channel.linkBytes
         var skipsErrors = false
         var memory = 0
         /// Several workers keep the order of the input.
@@ -59,166 +87,65 @@ struct PipelineSpec {
             case function
         }
     }
+
+    /// What hangs on a tee or a route: a branch that was continued several times has several chains.
+    struct BranchSpec {
+        var name = ""
+        var chains: [ChainSpec] = []
+    }
 }
 
-/// Reads the checked table that the Lua side passes to `declare`.
-struct SpecReader {
-    let stack: LuaStack
-
-    private func string(_ table: Int32, _ name: String) -> String? {
-        defer { stack.pop() }
-        stack.getField(table, name)
-        return stack.string(-1)
-    }
-    private func integer(_ table: Int32, _ name: String) -> Int64? {
-        defer { stack.pop() }
-        stack.getField(table, name)
-        return stack.integer(-1)
-    }
-    private func flag(_ table: Int32, _ name: String) -> Bool {
-        defer { stack.pop() }
-        stack.getField(table, name)
-        return stack.boolean(-1)
-    }
-    private func reference(_ table: Int32, _ name: String) -> Int32 {
-        stack.getField(table, name)
-        return stack.makeReference()
-    }
-
-    /// The spec in the table at `index`; nil and a problem: what the Lua side let through cannot be used.
-    func read(_ index: Int32, vm: OpaquePointer) -> Result<PipelineSpec, LuaProblem> {
-        var spec = PipelineSpec()
-        let table = stack.absolute(index)
-        spec.place = string(table, "place") ?? ""
-        stack.getField(table, "source")
-        switch source(stack.top, vm: vm) {
-        case .success(let source): spec.source = source
-        case .failure(let problem):
-            stack.pop()
-            return .failure(problem)
-        }
-        stack.pop()
-        stack.getField(table, "stages")
-        let stages = stack.top
-        for position in 1..<(1 + stack.count(stages)) {
-            stack.getIndex(stages, position)
-            let stage = stage(stack.top)
-            if !flag(stack.top, "fused") {
-                spec.stages.append(stage)
-            } else if let last = spec.stages.indices.last {
-                spec.stages[last].fused.append(stage)
-            } else if case .generate(let code, let fused) = spec.source.kind {
-                spec.source.kind = .generate(code: code, fused: fused + [stage])
+extension PipelineSpec.ChainSpec {
+    /// This chain, and those merged into it or branching off, in order.
+    func visit(_ body: (PipelineSpec.ChainSpec) -> Void) {
+        body(self)
+        for step in steps {
+            switch step.kind {
+            case .merge(let chains): for chain in chains { chain.visit(body) }
+            case .tee(let branches): for branch in branches { branch.visit(body) }
+            case .route(let branches, let otherwise):
+                for branch in branches { branch.visit(body) }
+                otherwise?.visit(body)
+            default: break
             }
-            stack.pop()
-        }
-        stack.pop()
-        stack.getField(table, "sink")
-        spec.sink = sink(stack.top)
-        stack.pop()
-        return .success(spec)
-    }
-
-    private func connector(_ table: Int32, _ kind: String) -> ConnectorOptions {
-        ConnectorOptions(
-            kind: kind, path: string(table, "path"), format: string(table, "format") ?? "lines",
-            append: flag(table, "append"), follow: flag(table, "follow"), fromEnd: string(table, "from") == "end",
-            columns: strings(table, "columns"))
-    }
-
-    private func strings(_ table: Int32, _ name: String) -> [String] {
-        stack.getField(table, name)
-        defer { stack.pop() }
-        guard !stack.isNil(-1) else { return [] }
-        let list = stack.top
-        return (1..<(1 + stack.count(list))).map { position in
-            defer { stack.pop() }
-            stack.getIndex(list, position)
-            return stack.string(-1) ?? ""
         }
     }
+}
 
-    private func channel(_ table: Int32) -> Channel? {
-        stack.getField(table, "channel")
-        defer { stack.pop() }
-        return HostAPI.channel(stack, -1)
-    }
+extension PipelineSpec.BranchSpec {
+    func visit(_ body: (PipelineSpec.ChainSpec) -> Void) { for chain in chains { chain.visit(body) } }
+}
 
-    private func source(_ table: Int32, vm: OpaquePointer) -> Result<PipelineSpec.SourceSpec, LuaProblem> {
-        var source = PipelineSpec.SourceSpec()
-        source.skipsBadInput = string(table, "on_error") == "skip"
-        let kind = string(table, "kind") ?? ""
-        switch kind {
-        case "range":
-            source.kind = .range(
-                first: integer(table, "first") ?? 1, last: integer(table, "last") ?? .max,
-                step: integer(table, "step") ?? 1)
-        case "values":
-            let batch = Batch()
-            stack.getField(table, "values")
-            let values = stack.top
-            _ = stack.settle(values)
-            for position in 1..<(1 + stack.count(values)) {
-                stack.getIndex(values, position)
-                switch stack.encode(-1, in: vm) {
-                case .success(let message): batch.append(message)
-                case .failure(let problem):
-                    stack.pop(2)
-                    return .failure(LuaProblem("stream.values, element \(position): \(problem)"))
-                }
-                stack.pop()
+extension PipelineSpec {
+    /// References into the declaring worker's state that were not used up: of a pipeline that is withdrawn.
+    func dropReferences(_ stack: LuaStack) {
+        chain.visit { chain in
+            if case .generate(let code, let fused) = chain.source.kind {
+                stack.drop(reference: code)
+                for stage in fused { stack.drop(reference: stage.code) }
             }
-            stack.pop()
-            source.kind = .values(batch)
-        case "generate": source.kind = .generate(code: reference(table, "code"), fused: [])
-        case "channel": source.kind = channel(table).map { .channel($0) } ?? .none
-        default: source.kind = .connector(connector(table, kind))
+            if case .function(let code) = chain.sink { stack.drop(reference: code) }
+            for step in chain.steps {
+                for stage in [step] + step.fused where stage.code != 0 { stack.drop(reference: stage.code) }
+            }
         }
-        return .success(source)
     }
 
-    private func stage(_ table: Int32) -> PipelineSpec.StageSpec {
-        var stage = PipelineSpec.StageSpec()
-        stage.name = string(table, "name") ?? ""
-        stage.place = string(table, "place") ?? ""
-        stage.workers = Int(integer(table, "workers") ?? 1)
-        stage.queue = Int(integer(table, "queue") ?? 256)
-        stage.memory = Int(integer(table, "memory") ?? 0)
-        stage.skipsErrors = string(table, "on_error") == "skip"
-        stage.ordered = flag(table, "ordered")
-        stage.key = key(table)
-        let n = Int(integer(table, "n") ?? 0)
-        switch string(table, "op") ?? "" {
-        case "map": stage.kind = .script(.map)
-        case "filter": stage.kind = .script(.filter)
-        case "each": stage.kind = .script(.each)
-        case "flat_map": stage.kind = .script(.flatMap)
-        case "scan": stage.kind = .script(.scan)
-        case "reduce": stage.kind = .script(.reduce)
-        case "stage": stage.kind = .process
-        case "skip": stage.kind = .skip(n)
-        default: stage.kind = .take(n)
+    /// The chains that read from standard input.
+    var readersOfStandardInput: [SourceSpec] {
+        var found: [SourceSpec] = []
+        chain.visit { chain in
+            if case .connector(let options) = chain.source.kind, options.kind == "stdin" { found.append(chain.source) }
         }
-        stack.getField(table, "code")
-        if stack.isNil(-1) { stack.pop() } else { stage.code = stack.makeReference() }
-        return stage
+        return found
     }
 
-    private func key(_ table: Int32) -> PipelineSpec.StageSpec.Key? {
-        stack.getField(table, "key")
-        defer { stack.pop() }
-        if let name = stack.bytes(-1) { return .field(Array(name)) }
-        return stack.type(-1) == .function ? .function : nil
-    }
-
-    private func sink(_ table: Int32) -> PipelineSpec.SinkSpec {
-        let kind = string(table, "kind") ?? ""
-        switch kind {
-        case "null": return .null
-        case "collect": return .collect
-        case "channel": return channel(table).map { .channel($0, close: !flag(table, "keep_open")) } ?? .none
-        case "function": return .function(reference(table, "code"))
-        default: return .connector(connector(table, kind))
+    /// The script's channels that it closes at its end, once for each end that feeds them.
+    var fedChannels: [Channel] {
+        var found: [Channel] = []
+        chain.visit { chain in
+            if case .channel(let channel, close: true) = chain.sink { found.append(channel) }
         }
+        return found
     }
 }

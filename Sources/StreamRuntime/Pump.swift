@@ -10,12 +10,18 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private(set) var waiter: Waiter!
     private var grant = 0
     private var gathered = Batch()
-    private var isWaiting = false
+    private(set) var isWaiting = false
+    /// What it is, for the report of a deadlock.
+    var label = ""
+    /// What others may read meanwhile.
+    let meter = Meter()
     /// The wait has ended, and its outcome is written: a wake alone does not say so, it may come from elsewhere while the
     /// one who ended the wait is still about to write.
     private let isTold = Atomic<Bool>(false)
     private let done: (Pump) -> Void
     private(set) var isOver = false
+    /// Values taken in, where it takes any.
+    var received: Int { 0 }
     private(set) var sent = 0, dropped = 0, filtered = 0
     /// Nobody wants the output any more.
     private(set) var isClosed = false
@@ -82,16 +88,10 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             case .granted(let n) where waitsForRoom: grant = n
             case .closed where waitsForRoom:
                 isClosed = true
-                if waiter.outbox.message != nil {
-                    waiter.outbox.drop()
-                    dropped += 1
-                }
+                dropOutbox()
             case .ended:
                 output?.forget()
-                if waiter.outbox.message != nil {
-                    waiter.outbox.drop()
-                    dropped += 1
-                }
+                dropOutbox()
             default: resumed(outcome)
             }
             waitsForRoom = false
@@ -102,6 +102,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             case .more: continue
             case .waits:
                 isWaiting = true
+                publishCounts()
                 if stopRequested { endWait(.canceled) }
                 return isTold.load(ordering: .acquiring) ? .again : .park
             case .idle: return .park
@@ -109,16 +110,35 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             }
         }
         flush()
+        publishCounts()
         return .again
     }
 
-    private var waitsForRoom = false
+    private func dropOutbox() {
+        guard waiter.outbox.message != nil else { return }
+        waiter.outbox.drop()
+        refused()
+    }
+
+    /// A value that counted as sent was left in the waiter's outbox by those who did not take it.
+    func refused() {
+        sent -= 1
+        dropped += 1
+    }
+
+    private(set) var waitsForRoom = false
+    /// What it waits for, for the report of a deadlock.
+    var waitsFor: String { waitsForRoom ? "sending on \(output?.name ?? "nothing")" : "receiving" }
+
+    func publishCounts() {
+        meter.set(Meter.Counts(received: received, emitted: sent, filtered: filtered, dropped: dropped))
+    }
 
     /// Room for one message, or nil: waits, or closed (`isClosed`).
     private func hasRoom() -> Bool? {
         guard let output else { return true }
         if output.capacity == 0 { return true }
-        if gathered.count < grant { return true }
+        if gathered.count < grant && gathered.byteCount < Self.batchBytes { return true }
         flush()
         switch output.reserve(scheduler.batchLimit(min(256, max(1, output.capacity / 2))), waiter) {
         case .granted(let n):
@@ -132,6 +152,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             return nil
         }
     }
+
+    /// A private batch that has grown to so many bytes goes out.
+    static let batchBytes = 256 << 10
 
     enum Emission { case sent, waits, closed }
 
@@ -190,6 +213,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         isOver = true
         context.remove(self)
         dropped += release()
+        publishCounts()
         done(self)
         return .park
     }
@@ -275,7 +299,8 @@ final class ChannelPump: Pump, @unchecked Sendable {
     private var toSkip: Int
     private var toTake: Int
     private var batch: Batch?
-    private var consumed = 0
+    private var consumed = 0, consumedBytes = 0
+    private var total = 0
     /// The input is a script's channel, which outlives the pipeline: what was not passed on goes back to it.
     private let givesBack: Bool
     private let onInputEnd: (Channel) -> Int
@@ -294,6 +319,9 @@ final class ChannelPump: Pump, @unchecked Sendable {
         super.init(scheduler: scheduler, output: output, context: context, done: done)
     }
 
+    override var received: Int { total }
+    override var waitsFor: String { waitsForRoom ? super.waitsFor : "receiving from \(input.name)" }
+
     override func step() -> Step {
         if toTake == 0 { return .over }
         if batch == nil {
@@ -311,6 +339,8 @@ final class ChannelPump: Pump, @unchecked Sendable {
         }
         if output == nil && toSkip == 0 && toTake == .max, let whole = batch {
             consumed += whole.count
+            consumedBytes += whole.byteCount
+            total += whole.count
             discard(whole)
         }
         while let message = batch?.first {
@@ -342,13 +372,16 @@ final class ChannelPump: Pump, @unchecked Sendable {
     }
 
     private func advance() {
+        consumedBytes += batch!.first!.size
         batch!.removeFirst()
         consumed += 1
+        total += 1
     }
 
     private func credit(all: Bool) {
-        input.credit(consumed, all: all)
+        input.credit(consumed, bytes: consumedBytes, all: all)
         consumed = 0
+        consumedBytes = 0
     }
 
     override func resumed(_ outcome: WaitOutcome) {
@@ -367,13 +400,13 @@ final class ChannelPump: Pump, @unchecked Sendable {
         input.forget()
         guard let rest = batch, !rest.isEmpty else { return onInputEnd(input) }
         batch = nil
-        let count = rest.count
+        let count = rest.count, bytes = rest.byteCount
         if givesBack {
             input.giveBack(rest)  // before the credit: nobody may slip in between
-            input.credit(count, all: false)
+            input.credit(count, bytes: bytes, all: false)
             return onInputEnd(input)
         }
-        input.credit(count, all: false)
+        input.credit(count, bytes: bytes, all: false)
         return rest.drop() + onInputEnd(input)
     }
 }

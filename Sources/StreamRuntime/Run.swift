@@ -104,6 +104,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var pipelines: [ObjectIdentifier: PipelineRun] = [:]
     private var failedPipelines: [PipelineRun] = []
     private var workers: [ObjectIdentifier: Worker] = [:]
+    private var tickers: [ObjectIdentifier: Ticker] = [:]
+    /// Where the pipeline was declared that reads standard input.
+    private var standardInput: (place: String, reader: ObjectIdentifier)?
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
     /// Of pipelines that have ended.
     private var progressed = RunProgress()
@@ -202,6 +205,35 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         end()
     }
 
+    /// A pipeline that shall not start.
+    func withdraw(_ pipeline: PipelineRun) {
+        lock.withLock {
+            pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
+            if standardInput?.reader == ObjectIdentifier(pipeline) { standardInput = nil }
+        }
+        end()
+    }
+
+    /// Standard input has one reader in a run. Returns the place of the one that it had before, or nil.
+    func readStandardInput(_ pipeline: PipelineRun) -> String? {
+        lock.withLock {
+            if let standardInput { return standardInput.place }
+            standardInput = (pipeline.spec.place, ObjectIdentifier(pipeline))
+            return nil
+        }
+    }
+
+    /// Starts a ticker, unless sources end now.
+    func start(_ ticker: Ticker) {
+        let isLate = lock.withLock {
+            tickers[ObjectIdentifier(ticker)] = ticker
+            return isOver || isDraining && ticker.repeats
+        }
+        if isLate { ticker.stop() } else { ticker.start() }
+    }
+
+    func ended(_ ticker: Ticker) { lock.withLock { _ = tickers.removeValue(forKey: ObjectIdentifier(ticker)) } }
+
     /// Pipelines that have not ended, and those that failed and nobody has asked.
     var awaitedPipelines: [PipelineRun] {
         lock.withLock { failedPipelines.filter { !$0.isReceived } + Array(pipelines.values) }
@@ -243,13 +275,14 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// Sources end as at their natural end; when all pipelines have, so does the run's context.
     public func drain() {
-        let running: [PipelineRun]? = lock.withLock {
+        let found: ([PipelineRun], [Ticker])? = lock.withLock {
             guard !isDraining else { return nil }
             isDraining = true
-            return Array(pipelines.values)
+            return (Array(pipelines.values), Array(tickers.values))
         }
-        guard let running else { return }
+        guard let (running, tickers) = found else { return }
         for pipeline in running { pipeline.drain() }
+        for ticker in tickers where ticker.repeats { ticker.stop() }
         if running.isEmpty { context.cancel() }
     }
 
@@ -266,10 +299,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public func endQuietly() { context.cancel(cause: "closed") }
 
     private func nothingMoves() {
-        let (over, all) = lock.withLock { (isOver || live == 0, Array(workers.values)) }
+        let (over, all, pipelines) = lock.withLock {
+            (isOver || live == 0, Array(workers.values), Array(self.pipelines.values))
+        }
         if over { return }
         if context.reason != nil { return }
-        let waiting = all.flatMap(\.waiting)
+        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
+        if waiting.isEmpty {  // threads of sources and sinks, which nobody sees
+            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
+        }
         guard !waiting.isEmpty else { return }
         fail(
             ScriptFailure(
@@ -281,11 +319,12 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private func finish() {
         let late = lock.withLock { unreceived }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
-        let (result, left) = lock.withLock {
+        let (result, left, tickers) = lock.withLock {
             isOver = true
             defer { workers = [:] }
-            return (self.result, Array(workers.values))
+            return (self.result, Array(workers.values), Array(self.tickers.values))
         }
+        for ticker in tickers { ticker.stop() }
         // The states are dropped on their own threads, and the end is told after that: nobody runs then.
         let remaining = Counter(left.count)
         if left.isEmpty { onEnd(result) }

@@ -79,7 +79,7 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     private func credit(_ lane: Int) {
         guard owed[lane] > 0 else { return }
         // All of it, also if it is little: its worker may wait for room while this waits for another lane.
-        lanes[lane].credit(owed[lane], all: true)
+        lanes[lane].credit(owed[lane], bytes: 0, all: true)
         owed[lane] = 0
     }
 

@@ -33,6 +33,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     let output: Channel
     let givesBack: Bool
     let isGenerator: Bool
+    /// What others may read meanwhile.
+    let meter = Meter()
     /// Kept only while the group runs, by the pipeline that owns it.
     unowned(unsafe) var pipeline: PipelineRun!
     private(set) var image: LuaImage?

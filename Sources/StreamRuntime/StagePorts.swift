@@ -39,6 +39,11 @@ final class StagePorts {
     var onFailure: ((ScriptFailure) -> Bool)?
     /// Why the input or the output ended early, if a context ended.
     private(set) var endReason: Reason?
+    /// What others may read meanwhile, and what of it stands there.
+    var meter: Meter?
+    private var published = Meter.Counts()
+    /// Bytes that the channel counts for the batch in hand.
+    private var batchBytes = 0
 
     init(
         driver: StageDriver, input: Channel?, output: Channel?, scheduler: Scheduler, inputLimit: Int, givesBack: Bool,
@@ -169,6 +174,7 @@ final class StagePorts {
     func settle() {
         if output != nil && !driver.isRendezvous { commit(unused: max(0, driver.grant - driver.pending)) }
         creditAll()
+        publishCounts()
     }
 
     private func takeWritten() -> Batch {
@@ -192,12 +198,21 @@ final class StagePorts {
     /// Messages read that took room in the input.
     private var read: UInt64 { marksAreDealt ? driver.received + driver.marks : driver.received }
 
+    private func publishCounts() {
+        guard let meter else { return }
+        let counts = Meter.Counts(
+            received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
+        meter.add(counts - published)
+        published = counts
+    }
+
     private func creditAll() {
         guard let input else { return }
         let taken = Int(read - creditedUpTo)
         if taken > 0 {
             creditedUpTo = read
-            input.credit(taken, all: true)
+            input.credit(taken, bytes: 0, all: true)  // the batch's bytes: when it is retired
         }
     }
 
@@ -210,6 +225,7 @@ final class StagePorts {
     }
 
     private func install(_ batch: Batch) {
+        batchBytes = batch.byteCount  // without the mark
         if seat != nil {
             batch.appendMark()
             sequencer?.wake()
@@ -233,7 +249,8 @@ final class StagePorts {
         }
         let taken = Int(read - creditedUpTo)
         creditedUpTo = read
-        if taken > 0 { input.credit(taken, all: false) }
+        input.credit(taken, bytes: batchBytes, all: false)
+        publishCounts()
     }
 
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.
@@ -255,15 +272,15 @@ final class StagePorts {
                 batch.removeFirst()
             }
             driver.setInput(nil, count: 0)
-            if marksAreDealt && marks > 0 { input.credit(marks, all: true) }
+            if marksAreDealt && marks > 0 { input.credit(marks, bytes: 0, all: true) }
             if givesBack {
                 let count = rest.count
                 input.giveBack(rest)  // before the credit: nobody may slip in between
-                input.credit(count, all: false)
+                input.credit(count, bytes: batchBytes, all: false)
             } else {
                 let left = rest.drop()
                 droppedIn += left
-                input.credit(left, all: true)
+                input.credit(left, bytes: batchBytes, all: true)
             }
         }
     }

@@ -61,6 +61,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             sequencer: seat.sequencer)
         worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
         ports.onFailure = { [self] failure in judge(failure) }
+        if !isKey { ports.meter = group.meter }
     }
 
     func start() {

@@ -150,6 +150,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     func declare(_ pipeline: PipelineRun) { declared.append(pipeline) }
 
+    /// Takes back a pipeline that has not started. False: it has.
+    func withdraw(_ pipeline: PipelineRun) -> Bool {
+        guard let index = declared.firstIndex(where: { $0 === pipeline }) else { return false }
+        declared.remove(at: index)
+        pipeline.withdraw(in: self)
+        return true
+    }
+
     /// Tasks that have not ended.
     var hasTasks: Bool { tasks.values.contains { !$0.isOver } }
 

@@ -215,7 +215,7 @@ final class BatchReader: ChannelParty, @unchecked Sendable {  // as its parent
 
     private func credit(all: Bool) {
         if channel.capacity > 0 { run.inFlight -= uncredited }
-        channel.credit(uncredited, all: all)
+        channel.credit(uncredited, bytes: 16 * uncredited, all: all)
         uncredited = 0
     }
 

@@ -7,6 +7,7 @@ import CMessage
 final class ChannelRun {
     let scheduler: SeededScheduler
     let channel: Channel
+    private let byteBound: Int
     private(set) var failures: [String] = []
     private var parties: [ChannelParty] = []
     private var disturbers: [Job] = []
@@ -28,7 +29,9 @@ final class ChannelRun {
         var draw = SplitMix64(seed: ~seed)
         func below(_ n: UInt64) -> Int { Int(draw.next() % n) }
         let capacity = below(9)
-        channel = Channel(capacity: capacity, fault: fault)
+        // Messages of 16 bytes: three times in four the bound in bytes is the one that matters now and then.
+        byteBound = below(4) == 0 ? .max : 16 * (1 + below(UInt64(capacity + 2)))
+        channel = Channel(capacity: capacity, bytes: byteBound, fault: fault)
         closes = below(4) != 0
         let senders = 1 + below(4)
         receivers = 1 + below(3)
@@ -69,6 +72,7 @@ final class ChannelRun {
         rest()
         if parties.contains(where: { !$0.isDone }) { fail("a party waits though reading is closed") }
         dropped += channel.closeReading().drop()
+        if channel.capacity > 0 && channel.queuedBytes != 0 { fail("\(channel.queuedBytes) bytes left of nothing") }
         if created != delivered + dropped + returned {
             fail("created \(created), delivered \(delivered), dropped \(dropped), returned \(returned)")
         }
@@ -80,7 +84,9 @@ final class ChannelRun {
     }
 
     private func checkMayWait(_ party: ChannelParty) {
-        if party.sends && channel.capacity > inFlight { fail("\(party.name) waits though there is room") }
+        if party.sends && channel.capacity > inFlight && channel.queuedBytes < byteBound {
+            fail("\(party.name) waits though there is room")
+        }
         if !party.sends && channel.count > 0 { fail("\(party.name) waits though values are stored") }
     }
 
@@ -88,6 +94,9 @@ final class ChannelRun {
 
     func checkCapacity() {
         if inFlight > channel.capacity { fail("\(inFlight) in flight, capacity \(channel.capacity)") }
+        // At the bound nobody is let in: only those let in before may pass it, with all their room at most.
+        let most = byteBound == .max ? .max : byteBound + 16 * channel.capacity
+        if channel.queuedBytes > most { fail("\(channel.queuedBytes) bytes, bound \(byteBound)") }
     }
 
     // MARK: What parties do

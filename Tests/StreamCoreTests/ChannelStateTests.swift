@@ -11,16 +11,18 @@ private struct Table {
     /// Stored messages, which the channel itself keeps.
     var stored = 0
 
-    init(_ capacity: Int) { state = ChannelState(capacity: capacity) }
+    init(_ capacity: Int, bytes: Int) { state = ChannelState(capacity: capacity, byteBound: bytes) }
 
     private func isLive(_ party: Int) -> Bool { !stale.contains(party) }
 
     mutating func run(_ line: String) -> String {
         let words = line.split(separator: " ")
         let n = words.count > 1 ? Int(words[1])! : 0
+        // Bytes follow the count; without them each message has one.
+        let bytes = words.count > 2 ? Int(words[2])! : n
         switch words[0] {
         case "send":
-            switch state.send(counts: { $0 >= 10 }, isLive) {
+            switch state.send(size: max(1, n), counts: { $0 >= 10 }, isLive) {
             case .deliver(let party): return "to \(party)"
             case .store:
                 stored += 1
@@ -32,6 +34,7 @@ private struct Table {
             switch state.receive(hasStored: stored > 0, wanted: { $0 / 10 }, isLive) {
             case .stored:
                 stored -= 1
+                state.receivedStored(size: max(1, n))
                 return "received"
             case .from(let party): return "from \(party)"
             case .empty: return "empty"
@@ -47,17 +50,21 @@ private struct Table {
         case "reserve": return "\(state.reserve(n))"
         case "grant": return "\(state.grant(n))"
         case "commit":
-            state.commit(n)
+            state.commit(bytes: bytes)
             stored += n
         case "take":
             state.taken(n)
             stored -= n
         case "release": state.release(n)
-        case "credit": state.credit(n)
+        case "credit": state.credit(n, bytes: bytes)
         case "return":
-            state.returned(n)
+            state.returned(n, bytes: bytes)
             stored += n
         case "free": return "\(state.free)"
+        case "bytes": return "\(state.bytes)"
+        case "drop":
+            state.droppedStored(bytes: n)
+            stored = 0
         case "occupied": return "\(state.occupied)"
         case "waiting": return "\(state.waitingSenders) \(state.waitingReceivers)"
         case "close": return state.close() ? "yes" : "no"
@@ -73,10 +80,11 @@ private struct Table {
 
 struct ChannelStateTests {
     struct Case: CustomTestStringConvertible, Sendable {
-        let name: String, capacity: Int, lines: [(String, String)]
-        init(_ name: String, _ capacity: Int, _ lines: [(String, String)]) {
+        let name: String, capacity: Int, bytes: Int, lines: [(String, String)]
+        init(_ name: String, _ capacity: Int, bytes: Int = .max, _ lines: [(String, String)]) {
             self.name = name
             self.capacity = capacity
+            self.bytes = bytes
             self.lines = lines
         }
         var testDescription: String { name }
@@ -237,6 +245,56 @@ struct ChannelStateTests {
             ]),
     ]
 
+    private static let bytes: [Case] = [
+        Case(
+            "belowTheBound_oneLargerPasses_thenNobody", 8, bytes: 10,
+            [
+                ("send 4", "stored"), ("send 100", "stored"), ("send 1", "full"), ("reserve 1", "0"), ("bytes", "104"),
+                ("receive 4", "received"), ("send 1", "full"), ("receive 100", "received"), ("send 1", "stored"),
+            ]),
+        Case(
+            "atTheBound_isFull", 8, bytes: 10,
+            [
+                ("send 10", "stored"), ("free", "0"), ("reserve 2", "0"), ("receive 10", "received"),
+                ("reserve 2", "2"),
+            ]),
+        Case(
+            "reserved_passesTheBoundByWhatIsCommitted", 8, bytes: 10,
+            [
+                ("reserve 4", "4"), ("reserve 4", "4"), ("commit 4 9", "ok"), ("commit 4 9", "ok"), ("bytes", "18"),
+                ("free", "0"),
+            ]),
+        Case(
+            "taken_countUntilTheirBatchIsHandedOn", 8, bytes: 10,
+            [
+                ("reserve 4", "4"), ("commit 4 12", "ok"), ("take 4", "ok"), ("credit 3 0", "ok"), ("send 1", "full"),
+                ("credit 1 12", "ok"), ("bytes", "0"), ("send 1", "stored"),
+            ]),
+        Case(
+            "waitingSender_isLetInWhenBytesAreFree", 8, bytes: 10,
+            [
+                ("send 10", "stored"), ("sender 1", "ok"), ("sender 20", "ok"), ("force", "none"),
+                ("receive 10", "received"), ("force", "1"), ("force", "20"),
+            ]),
+        Case(
+            "deliveredToBatchReader_isCounted", 8, bytes: 10,
+            [
+                ("receiver 10", "ok"), ("send 12", "to 10"), ("send 1", "full"), ("credit 1 12", "ok"),
+                ("send 1", "stored"),
+            ]),
+        Case(
+            "returned_countAgain", 8, bytes: 10,
+            [
+                ("send 12", "stored"), ("take 1", "ok"), ("return 1 12", "ok"), ("credit 1 12", "ok"), ("bytes", "12"),
+                ("drop 12", "ok"), ("bytes", "0"),
+            ]),
+        Case(
+            "ofARendezvous_noneAreCounted", 0, bytes: 10,
+            [
+                ("receiver 10", "ok"), ("send 100", "to 10"), ("bytes", "0"), ("credit 1 100", "ok"), ("bytes", "0"),
+            ]),
+    ]
+
     private static let ends: [Case] = [
         Case("close_isTrueOnce", 1, [("close", "yes"), ("close", "no")]),
         Case(
@@ -256,9 +314,9 @@ struct ChannelStateTests {
             ]),
     ]
 
-    @Test(arguments: single + batches + ends)
+    @Test(arguments: single + batches + bytes + ends)
     func table(_ test: Case) {
-        var table = Table(test.capacity)
+        var table = Table(test.capacity, bytes: test.bytes)
         for (line, answer) in test.lines {
             let got = table.run(line)
             #expect(got == answer, "\(test.name): \(line)")

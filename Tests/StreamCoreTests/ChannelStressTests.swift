@@ -136,7 +136,7 @@ private final class Consumer: StressJob, @unchecked Sendable {  // as its parent
             count(message)
             batch.removeFirst()
         }
-        channel.credit(n, all: true)
+        channel.credit(n, bytes: 0, all: true)
         return .on
     }
 

@@ -54,7 +54,7 @@ struct ChannelTests {
         #expect(withMessage(1) { channel.trySend($0) } == .sent)
         #expect(reader.ends == [.batch] && reader.waiter.batch?.count == 1)
         #expect(withMessage(2) { channel.trySend($0) } == .full)
-        channel.credit(1, all: true)
+        channel.credit(1, bytes: 0, all: true)
         #expect(withMessage(2) { channel.trySend($0) } == .sent)
     }
 
@@ -109,7 +109,7 @@ struct ChannelTests {
             return
         }
         channel.giveBack(taken)
-        channel.credit(2, all: true)
+        channel.credit(2, bytes: 0, all: true)
         #expect(withMessage(4) { channel.trySend($0) } == .full)
         #expect(receiveAll(channel) == [1, 2, 3])
     }

@@ -31,7 +31,7 @@ private final class Run: Sendable {
     func take() -> [String] {
         var texts: [String] = []
         while case .batch(let batch) = channel.takeBatch(1000, nil) {
-            channel.credit(batch.count, all: true)
+            channel.credit(batch.count, bytes: batch.byteCount, all: true)
             while let message = batch.first {
                 texts.append(text(of: message))
                 batch.removeFirst()

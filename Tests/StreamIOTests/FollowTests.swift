@@ -59,7 +59,7 @@ private final class Follower {
 
     func take() {
         while case .batch(let batch) = channel.takeBatch(1000, nil) {
-            channel.credit(batch.count, all: true)
+            channel.credit(batch.count, bytes: batch.byteCount, all: true)
             while let message = batch.first {
                 values.append(text(of: message))
                 batch.removeFirst()

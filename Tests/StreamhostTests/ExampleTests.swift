@@ -150,7 +150,7 @@ import Testing
         try ExampleRun("balances.lua", input: lines).expect(expected)
     }
 
-    @Test(.disabled("route")) func routes() throws {
+    @Test func routes() throws {
         var random = SeededGenerator(seed: 8)
         var rest: [String] = [], failures: [String] = [], slow: [String: Int] = [:]
         let requests = (1...3000).map { _ in Request.random(&random) }

@@ -27,11 +27,47 @@ local stream = {}
 ---@field flush? fun(emit: fun(value: any): boolean?, stream.Reason?)
 ---@field teardown? fun(reason: "done"|"failed"|"canceled"|"deadline exceeded")
 
+---@class stream.Queue
+---@field capacity? integer  values; 256 unless said, 0 is a rendezvous
+---@field bytes? integer|string  "64MB" unless said; one larger value passes alone
+---@field overflow? "block"
+
+---@class stream.RouteBranch
+---@field name? string
+---@field when fun(value: any): any
+---@field to fun(branch: stream.Pipeline)
+
+---@class stream.Route
+---@field [integer] stream.RouteBranch
+---@field otherwise? fun(branch: stream.Pipeline)
+---@field name? string
+---@field on_error? "stop"|"skip"
+---@field memory? integer|string
+---@field queue? integer|stream.Queue
+
+---@class stream.StageStats
+---@field name string
+---@field received integer
+---@field emitted integer
+---@field filtered integer
+---@field failed integer
+---@field dropped integer
+---@field queued integer
+---@field capacity integer
+
+---@class stream.Stats
+---@field created integer
+---@field delivered integer
+---@field filtered integer
+---@field failed integer
+---@field dropped integer
+---@field stages stream.StageStats[]
+
 ---@class stream.StageOptions
 ---@field workers? integer  copies of the stage that share its input; 1 to 4096
 ---@field ordered? boolean  several workers keep the order of the input
 ---@field key? string|fun(value: any): string|number|boolean  the same key always goes to the same worker
----@field queue? integer|{ capacity: integer }  values that wait in front of the stage; 0 is a rendezvous
+---@field queue? integer|stream.Queue  values that wait in front of the stage; 0 is a rendezvous
 ---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
 ---@field memory? integer|string  of a worker: bytes, or text such as "64MB"
 ---@field on_error? "stop"|"skip"
@@ -83,7 +119,7 @@ local Run = {}
 function Run:wait(timeout) end
 ---@param cause? string
 function Run:cancel(cause) end
----@return { created: integer, delivered: integer, filtered: integer, failed: integer, dropped: integer }
+---@return stream.Stats
 function Run:stats() end
 
 ---@class stream.Pipeline
@@ -115,6 +151,23 @@ function Pipeline:take(n) end
 ---@param n integer
 ---@return stream.Pipeline
 function Pipeline:skip(n) end
+---@param options { size?: integer, within?: stream.Duration }
+---@return stream.Pipeline
+function Pipeline:batch(options) end
+---@param options stream.Queue
+---@return stream.Pipeline
+function Pipeline:buffer(options) end
+---@param ... stream.Pipeline
+---@return stream.Pipeline
+function Pipeline:merge(...) end
+---@param ... fun(branch: stream.Pipeline)
+---@return stream.Pipeline
+function Pipeline:tee(...) end
+---With `otherwise` the result runs without a further end, and has the methods of `stream.Run`.
+---@param options stream.Route
+---@return stream.Pipeline|stream.Run
+function Pipeline:route(options) end
+---In a branch of a tee or a route it returns nil.
 ---@param sink stream.Sink|stream.Channel|fun(value: any)
 ---@param options? { close?: boolean }
 ---@return stream.Run
@@ -155,6 +208,12 @@ function stream.go(fn, ...) end
 ---@param duration stream.Duration
 ---@return boolean?, stream.Reason?
 function stream.sleep(duration) end
+---@param interval stream.Duration
+---@return stream.Channel  gets the time every interval, until it is closed
+function stream.ticker(interval) end
+---@param duration stream.Duration
+---@return stream.Channel  gets the time once, and is closed then
+function stream.after(duration) end
 ---@return number  seconds on the monotonic clock
 function stream.now() end
 ---@return boolean?, stream.Reason?

@@ -1,0 +1,27 @@
+// Channels that get the time.
+import LuaVM
+import StreamCore
+
+extension HostAPI {
+    /// ticker(interval): a channel that gets the time every interval, until it is closed.
+    static let ticker: LuaFunction = { state, vm in makeTicker(state, vm, repeats: true) }
+    /// after(time): a channel that gets the time once, and is closed then.
+    static let after: LuaFunction = { state, vm in makeTicker(state, vm, repeats: false) }
+
+    private static func makeTicker(_ state: OpaquePointer?, _ vm: OpaquePointer?, repeats: Bool) -> Int32 {
+        let stack = LuaStack(state), worker = Worker.of(vm), name = repeats ? "ticker" : "after"
+        guard let time = nanoseconds(stack, 1) else {
+            return misuse(worker, stack, "argument 1 of \(name) expected \(durationHint), got \(stack.describe(1))")
+        }
+        if repeats && time == 0 {
+            return misuse(worker, stack, "argument 1 of ticker expected a duration above 0, got \(stack.describe(1))")
+        }
+        let run = worker.run
+        let ticker = Ticker(
+            scheduler: worker.scheduler, interval: time, repeats: repeats, name: "the \(name) of \(stack.place)"
+        ) { [weak run] in run?.ended($0) }
+        run.start(ticker)
+        push(stack, ticker.channel)
+        return 1
+    }
+}

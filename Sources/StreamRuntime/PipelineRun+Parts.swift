@@ -1,0 +1,322 @@
+// The parts of a pipeline, each with what it counts at its end.
+import LuaVM
+import StreamCore
+
+extension PipelineRun {
+    func add(_ link: Link) { lock.withLock { links.append(link) } }
+
+    /// A part begins to put into `link`.
+    private func produce(into link: Link) { lock.withLock { link.producers += 1 } }
+
+    private func begin(_ pump: Pump, _ label: String) {
+        pump.label = label
+        addPart()
+        lock.withLock { pumps.append(pump) }
+    }
+
+    private func make<T>(_ body: () throws(ConnectorError) -> T) -> T? {
+        do throws(ConnectorError) { return try body() } catch {
+            fail(error.description)
+            return nil
+        }
+    }
+
+    /// What a part adds to the pipeline's progress, read from its meter.
+    private func watch(_ meter: Meter, from input: Link?, to output: Link?) {
+        lock.withLock {
+            if input == nil {
+                entries.append(Gauge { meter.counts.emitted })
+            } else if input!.isSource {
+                entries.append(Gauge { meter.counts.received })
+            }
+            if let output, output.isSink { exits.append(Gauge { meter.counts.emitted }) }
+        }
+    }
+
+    // MARK: Sources
+
+    /// False: failed.
+    func source(_ spec: PipelineSpec.SourceSpec, to output: Link, _ worker: Worker) -> Bool {
+        let scheduler = run.scheduler
+        let done = { [self] (pump: Pump) in sourceEnded(pump, output) }
+        switch spec.kind {
+        case .none, .branch, .channel: preconditionFailure("a chain begins with a source of its own")
+        case .connector(let options):
+            guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
+                return false
+            }
+            start(source, output, skips: spec.skipsBadInput)
+        case .range(let first, let last, let step):
+            begin(
+                ValuePump(
+                    first: first, last: last, by: step, scheduler: scheduler, output: output.channel, context: context,
+                    done: done), output)
+        case .values(let batch):
+            begin(
+                ValuePump(values: batch, scheduler: scheduler, output: output.channel, context: context, done: done),
+                output)
+        case .generate(let code, let fused):
+            var stage = PipelineSpec.StageSpec()
+            stage.name = "generate"
+            stage.place = self.spec.place
+            stage.code = code
+            stage.kind = .process
+            stage.fused = fused
+            return group(stage, nil, output, worker, record: nil)
+        }
+        return true
+    }
+
+    private func begin(_ source: ValuePump, _ output: Link) {
+        produce(into: output)
+        watch(source.meter, from: nil, to: output)
+        begin(source, "the source")
+    }
+
+    private func sourceEnded(_ pump: Pump, _ output: Link) {
+        count {
+            $0.created += (pump as! ValuePump).created
+            $0.dropped += pump.dropped
+            if output.isSink { $0.delivered += pump.sent }
+        }
+        producerEnded(output)
+        partEnded()
+    }
+
+    private func start(_ source: any HostSource, _ output: Link, skips: Bool) {
+        addPart()
+        lock.withLock {
+            output.producers += 1
+            output.sources.append(source)
+            hostSources.append(source)
+        }
+        let rejected = Counter()
+        let outlet = Outlet(channel: output.channel, scheduler: run.scheduler, context: context) {
+            [run] problem, text in
+            guard skips else { return false }
+            if rejected.next() <= StageGroup.loggedFailures { run.log("skipped: \(problem): \(text)") }
+            return true
+        }
+        watch(outlet.meter, from: nil, to: output)
+        let stopper = SourceStopper(source)
+        if !context.add(stopper) { source.stop() }
+        StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
+            context.remove(stopper)
+            count {
+                $0.created += outlet.sent + outlet.dropped
+                $0.dropped += outlet.dropped
+                if output.isSink { $0.delivered += outlet.sent }
+            }
+            if let failure { fail(failure.description) }
+            producerEnded(output)
+            partEnded()
+        }
+    }
+
+    // MARK: Pumps
+
+    /// All values, the first n, or all but the first n. To nil: the null sink.
+    func pump(
+        from input: Link, to output: Link?, skip: Int = 0, take: Int = .max, label: String, record: PartRecord?
+    ) {
+        if let output { produce(into: output) }
+        let pump = ChannelPump(
+            from: input.channel, to: output?.channel, skip: skip, take: take, givesBack: input.isSource,
+            scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
+        ) { [self] pump in
+            count {
+                $0.filtered += pump.filtered
+                $0.dropped += pump.dropped
+                if output?.isSink ?? true { $0.delivered += pump.sent }
+                if input.isSource { $0.created += pump.filtered + pump.sent + pump.dropped }
+            }
+            if let output { producerEnded(output) }
+            partEnded()
+        }
+        record?.meter = pump.meter
+        if input.isSource { watch(pump.meter, from: input, to: nil) }
+        if output?.isSink ?? true { lock.withLock { exits.append(Gauge { pump.meter.counts.emitted }) } }
+        begin(pump, label)
+    }
+
+    func batch(
+        from input: Link, to output: Link, size: Int, within: Int64?, label: String, record: PartRecord
+    ) {
+        produce(into: output)
+        let pump = BatchPump(
+            from: input.channel, to: output.channel, size: size, within: within, givesBack: input.isSource,
+            scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
+        ) { [self] pump in
+            count {
+                // Several values become one: as in a stage, what follows is the stage's.
+                $0.created += pump.arrays - pump.combined
+                $0.dropped += pump.dropped
+                if output.isSink { $0.delivered += pump.sent }
+                if input.isSource { $0.created += pump.received }
+            }
+            producerEnded(output)
+            partEnded()
+        }
+        record.meter = pump.meter
+        watch(pump.meter, from: input, to: output)
+        begin(pump, label)
+    }
+
+    /// One link to several: a tee or a route.
+    func fan(
+        _ mode: FanPump.Mode, from input: Link, to outputs: [(link: Link, meter: Meter)], label: String,
+        record: PartRecord?
+    ) {
+        for output in outputs { produce(into: output.link) }
+        let pump = FanPump(
+            mode, from: input.channel, to: outputs.map { ($0.link.channel, $0.meter) }, givesBack: input.isSource,
+            scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
+        ) { [self] pump in
+            count {
+                if input.isSource { $0.created += pump.received }
+                // A tee makes the copies beyond the first; a route makes none.
+                if mode == .tee { $0.created += pump.handed - pump.received }
+                $0.dropped += pump.allDropped
+                for (index, output) in outputs.enumerated() where output.link.isSink {
+                    $0.delivered += pump.delivered(to: index)
+                }
+            }
+            for output in outputs { producerEnded(output.link) }
+            partEnded()
+        }
+        record?.meter = pump.meter
+        if input.isSource { watch(pump.meter, from: input, to: nil) }
+        for (link, meter) in outputs where link.isSink {
+            lock.withLock { exits.append(Gauge { meter.counts.emitted }) }
+        }
+        begin(pump, label)
+    }
+
+    // MARK: Stages
+
+    /// The workers of a stage, or of a source that is a function (no input). False: failed.
+    func group(
+        _ stage: PipelineSpec.StageSpec, _ input: Link?, _ output: Link, _ worker: Worker, record: PartRecord?
+    ) -> Bool {
+        produce(into: output)
+        let isSource = input == nil, givesBack = input?.isSource ?? false
+        let group = StageGroup(
+            run: run, context: context, stage: stage, input: input?.channel, output: output.channel,
+            givesBack: givesBack, isGenerator: isSource
+        ) { [self] group in
+            let givenUp = input.map(giveUp) ?? 0  // not under the lock that `count` takes
+            let totals = group.totals
+            group.meter.set(
+                Meter.Counts(
+                    received: totals.received, emitted: totals.emitted, filtered: totals.filtered,
+                    failed: totals.failed, dropped: totals.dropped))
+            count {
+                // A stage may make more values than it got, or other ones: the difference is created there.
+                let handled = totals.received - totals.filtered - totals.failed
+                $0.created += totals.emitted - handled
+                if givesBack { $0.created += totals.received + totals.dropped - totals.droppedOut }
+                $0.filtered += totals.filtered
+                $0.failed += totals.failed
+                $0.dropped += totals.dropped + givenUp
+                if output.isSink { $0.delivered += totals.emitted - totals.droppedOut }
+                record?.taps = nil
+            }
+            producerEnded(output)
+            partEnded()
+        }
+        group.pipeline = self
+        record?.meter = group.meter
+        if case .process = stage.kind, let input {
+            // Its function has the channels itself: they know how far it is.
+            record?.taps = (Tap(input.channel, .received), Tap(output.channel, .sent))
+        }
+        watch(group.meter, from: input, to: output)
+        addPart()
+        lock.withLock { groups.append(group) }
+        if let problem = group.takeImage(from: worker) {
+            fail(ScriptFailure(message: problem, isMisuse: true))
+            group.abandon()
+            return false
+        }
+        return true
+    }
+
+    // MARK: Sinks
+
+    /// False: failed.
+    func sink(_ options: ConnectorOptions, _ input: Link) -> Bool {
+        guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else {
+            return false
+        }
+        let gauges = watchEnd(input)
+        addPart()
+        StreamCore.start(sink, from: input.channel, scheduler: run.scheduler, context: context) {
+            [self] failure, delivered, left in
+            for gauge in gauges { gauge.fix(delivered) }
+            count {
+                $0.delivered += delivered
+                $0.dropped += left
+            }
+            if let failure, !failure.isBrokenPipe { fail(failure.description) }
+            partEnded()
+        }
+        return true
+    }
+
+    /// What the end of a chain adds to the progress.
+    private func watchEnd(_ input: Link) -> [Gauge] {
+        let tap = Tap(input.channel, .received)
+        let exit = Gauge { tap.count }, entry = Gauge { tap.count }
+        lock.withLock {
+            exits.append(exit)
+            if input.isSource { entries.append(entry) }
+        }
+        return [exit, entry]
+    }
+
+    /// A sink that is a function, or the collecting one: a task in the declaring worker.
+    func sinkTask(_ form: StageForm, _ code: Int32, _ input: Link, _ worker: Worker) {
+        let driver = StageDriver(form), givesBack = input.isSource
+        let ports = StagePorts(
+            driver: driver, input: input.channel, output: nil, scheduler: run.scheduler,
+            inputLimit: givesBack ? 1 : 256, givesBack: givesBack)
+        let stack = worker.vm.main
+        ports.onFailure = { [self] failure in
+            var failure = failure
+            failure.message = "the sink function of \(spec.place): \(failure.message)"
+            fail(failure)
+            return false
+        }
+        guard driver.pushFunction(stack) else { return fail("not enough memory") }
+        if code != 0 { stack.push(reference: code) } else { stack.pushNil() }
+        let gauges = watchEnd(input)
+        addPart()
+        let task = worker.start(from: stack, arguments: 1, context: context, origin: spec.place, ports: ports) {
+            [self] task, end in
+            ports.finish()
+            if form == .collect, case .returned = end { collected = HostAPI.result(of: task, count: 1) }
+            if case .failed(let failure) = end { fail(failure) }
+            if code != 0 { stack.drop(reference: code) }
+            let givenUp = giveUp(input)
+            for gauge in gauges { gauge.fix(Int(driver.received) - Int(driver.failed)) }
+            count {
+                let received = Int(driver.received)
+                $0.delivered += received - Int(driver.failed)
+                $0.failed += Int(driver.failed)
+                $0.dropped += ports.droppedIn + givenUp
+                if givesBack { $0.created += received }
+            }
+            partEnded()
+        }
+        if task == nil {
+            fail("not enough memory")
+            partEnded()
+        }
+    }
+}
+
+private final class SourceStopper: ContextListener, Sendable {
+    private let source: any HostSource
+    init(_ source: any HostSource) { self.source = source }
+    func contextEnded(_ reason: Reason) { source.stop() }
+}

@@ -111,6 +111,16 @@ static bool push_value(lua_State *L, shim_record *r, const uint8_t *p) {
         return *p == MSG_VALUE_TABLE || *p == MSG_VALUE_JSON;
     }
     const uint8_t *end = (const uint8_t *)text_end(r);
+    if (*p >= '1' && *p <= '9') { /* a short integer, the most frequent of what is read */
+        enum { DIGITS = 15 };
+        lua_Integer value = 0;
+        const uint8_t *q = p; /* the object's end stops it */
+        while (*q >= '0' && *q <= '9' && q - p < DIGITS) value = value * 10 + (*q++ - '0');
+        if (*q == ',' || *q == '}' || *q == ' ') {
+            lua_pushinteger(L, value);
+            return false;
+        }
+    }
     if (*p == '"') {
         const uint8_t *plain = msg_skip_plain(p + 1, end);
         if (*plain == '"') {

@@ -45,10 +45,9 @@ static __attribute__((noinline)) place check_escape(scanner *s, place p) {
     return unit >= 0xDC00 && unit < 0xE000 ? p : refuse(s, start, "expected a surrogate pair");
 }
 
-/* p is behind the opening quote. Returns what follows the closing one. */
-static inline place check_string(scanner *s, place p) {
-    for (;;) {
-        p = msg_skip_plain(p, s->end);
+/* p is at the first byte of a string that is not plain, and no quote. Returns what follows the closing quote. */
+static __attribute__((noinline)) place check_string_on(scanner *s, place p) {
+    for (;; p = msg_skip_plain(p, s->end)) {
         if (p == s->end) return refuse(s, p, "expected '\"' at the end of the string");
         if (*p == '"') return p + 1;
         if (*p == '\\') {
@@ -63,10 +62,16 @@ static inline place check_string(scanner *s, place p) {
     }
 }
 
+/* p is behind the opening quote. Returns what follows the closing one. */
+static inline __attribute__((always_inline)) place check_string(scanner *s, place p) {
+    p = msg_skip_plain(p, s->end);
+    return p < s->end && *p == '"' ? p + 1 : check_string_on(s, p);
+}
+
 /* Whether a number of these digits and of this text is in range: only a long or a scaled one can be out of it. */
 static __attribute__((noinline)) bool in_range(place start, place end) { return isfinite(msg_json_double(start, end)); }
 
-static inline place check_number(scanner *s, place start) {
+static inline __attribute__((always_inline)) place check_number(scanner *s, place start) {
     place p = start, end = s->end;
     p += *p == '-';
     if (!msg_is_digit(p, end)) return refuse(s, p, "expected a digit");
@@ -96,9 +101,9 @@ static inline place check_word(scanner *s, place p, const char *word, size_t len
 }
 
 /* A value that is no container begins at p. */
-static inline place check_scalar(scanner *s, place p, const char *expected) {
+static inline __attribute__((always_inline)) place check_scalar(scanner *s, place p, const char *expected) {
+    if (*p == '"') return check_string(s, p + 1);
     switch (*p) {
-    case '"': return check_string(s, p + 1);
     case 't': return check_word(s, p, "true", 4, expected);
     case 'f': return check_word(s, p, "false", 5, expected);
     case 'n': return check_word(s, p, "null", 4, expected);
@@ -118,7 +123,7 @@ static inline place check_key(scanner *s, place p, const char *expected) {
 }
 
 /* A container begins at p, inside `depth` others. */
-static place check_container(scanner *s, place p, int depth) {
+static __attribute__((noinline)) place check_container(scanner *s, place p, int depth) {
     uint64_t objects[(MSG_MAX_DEPTH + 64) / 64] = {0}; /* a bit for each open container, set for an object */
     int outer = depth;
     bool in_object = false;
@@ -158,7 +163,7 @@ static place check_container(scanner *s, place p, int depth) {
     }
 }
 
-static inline place check_value(scanner *s, place p, int depth, const char *expected) {
+static inline __attribute__((always_inline)) place check_value(scanner *s, place p, int depth, const char *expected) {
     if (p == s->end) return refuse(s, p, expected);
     return *p == '{' || *p == '[' ? check_container(s, p, depth) : check_scalar(s, p, expected);
 }

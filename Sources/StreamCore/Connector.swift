@@ -102,6 +102,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// The batch that is being filled, in plain memory: a reference count a message would cost more than the message.
     private var bytes: UnsafeMutableRawPointer?
     private var used = 0, capacity = 0, count = 0
+    private var lastUsed = 0
     private var mayHoldObjects = false
     private var granted = 0
     /// Nobody wants more values, or the run was cancelled: return from `run`.
@@ -214,6 +215,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     private func takeBatch() -> Batch {
         defer {
+            lastUsed = used
             bytes = nil
             used = 0
             capacity = 0
@@ -234,7 +236,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     }
 
     private func grow(_ size: Int) {
-        capacity = max(4096, 2 * capacity, used + size)
+        // A new batch gets the room that the one before needed, so that it is not moved as it grows.
+        capacity = max(4096, 2 * capacity, used + size, bytes == nil ? lastUsed + lastUsed / 8 : 0)
         bytes = realloc(bytes, capacity)
         precondition(bytes != nil, "no memory for a batch of \(capacity) bytes")
     }

@@ -44,6 +44,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     private static let lookAtQueueEach = 32
     private static let wakePause: Int64 = 40_000
     private static let tick: Int64 = 1_000_000
+    /// How often an idle thread looks for a job before it sleeps: about 10 us at most.
+    private static let longestSpin = 200, shortestSpin = 10
 
     private let configuration: Configuration
     private let places: [Place]
@@ -200,16 +202,17 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     private func loop(_ index: Int) {
         let place = places[index]
         var turn = 0
+        var patience = Self.longestSpin
         while true {
             turn += 1
             var job: Job?
             if turn % Self.lookAtQueueEach == 0 { job = popQueue() }
             if job == nil { job = exchangeNext(index, nil) }
             if job == nil { job = popQueue() }
-            var spins = 0
-            while job == nil && spins < 200 {  // about 10 us: a neighbour's next job is usually nearer than a wake-up
-                spins += 1
-                job = steal() ?? popQueue()
+            if job == nil {
+                job = spin(patience)
+                // Looking pays where jobs are shorter than a wake-up; where they are not it only burns what others need.
+                patience = job != nil ? min(Self.longestSpin, 2 * patience) : max(Self.shortestSpin, patience / 2)
             }
             guard let job = job ?? sleep() else { return }
             let began = Self.clock()
@@ -218,6 +221,14 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             job.runSlice()
             place.since.store(0, ordering: .relaxed)
         }
+    }
+
+    /// Looks for a job `times` times.
+    private func spin(_ times: Int) -> Job? {
+        for _ in 0..<times {
+            if let job = steal() ?? popQueue() { return job }
+        }
+        return nil
     }
 
     /// Waits for a job; nil when the scheduler stops.

@@ -58,6 +58,7 @@ static inline int msg_utf8_length(const uint8_t *p, const uint8_t *end) {
 static inline bool msg_is_space(uint8_t c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 static inline const uint8_t *msg_skip_space(const uint8_t *p, const uint8_t *end) {
+    if (p < end && *p > ' ') return p; /* in one step where there is none */
     while (p < end && msg_is_space(*p)) p++;
     return p;
 }

@@ -46,7 +46,17 @@ static int forward(lua_State *L, shim_driver *d) {
     }
     d->count++;
     d->emitted++;
-    return d->stage != SHIM_STAGE_KEY || shim_driver_add_lane(d) ? 0 : -1;
+    return 0;
+}
+
+/* Puts the number behind the message that was written last, a copy of the one in hand: it belongs to the message until
+ * whoever moves it on takes it off again (FanPump, Dealer). False: no memory. [-0, +0, -] */
+static bool put_behind(shim_driver *d, int64_t number) {
+    size_t start = d->out.used - d->message->size;
+    if (!shim_buffer_append(&d->out, &number, sizeof number))
+        return false;
+    ((msg_header *)(d->out.bytes + start))->size += sizeof number;
+    return true;
 }
 
 /* The results of the function for the value in hand. [-0, +0, m] */
@@ -77,7 +87,7 @@ static int settle(lua_State *L, shim_driver *d) {
     case SHIM_STAGE_ROUTE:
         return STEP_ROUTE;
     case SHIM_STAGE_KEY:
-        return shim_driver_key(L, d) ? STEP_FORWARD : STEP_FAILED;
+        return shim_driver_key(L, d) ? STEP_ROUTE : STEP_FAILED;
     default:
         return STEP_NEXT;
     }
@@ -178,8 +188,10 @@ static int drive(lua_State *L, int status, lua_KContext context) {
         case STEP_ROUTE:
             if (!d->closed && !has_room(d))
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_ROUTE);
-            if (!d->closed && (forward(L, d) != 0 || !shim_route(L, d)))
+            if (!d->closed && (forward(L, d) != 0 || !put_behind(d, lua_tointeger(L, -1))))
                 return luaL_error(L, "not enough memory");
+            if (!d->closed && d->rendezvous)
+                return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
             step = STEP_NEXT;
             continue;
         default: /* STEP_JUDGED: the value is lost, the stage goes on */

@@ -44,10 +44,7 @@ static inline void check_owner(lua_State *L, const shim_driver *d) {
                       "output channel to tasks");
 }
 
-/* The key that a function returned is on top: d->lane says which worker is to get the message in hand. False: it is
- * none, and the error is on top. [-0, +0/1, m] */
+/* The key that a function returned is on top: pushes the number of the worker that is to get the message in hand. False:
+ * it is no key, and the error is on top. [-0, +1, m] */
 bool shim_driver_key(lua_State *L, shim_driver *d);
-/* Puts the lane behind the message that was written last, a copy of the one in hand: its last 8 bytes. Whoever reads a
- * message's value does not come there. False: no memory. [-0, +0, -] */
-bool shim_driver_add_lane(shim_driver *d);
 #endif

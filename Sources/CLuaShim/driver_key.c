@@ -36,15 +36,6 @@ bool shim_driver_key(lua_State *L, shim_driver *d) {
                             shim_kind_phrase(L, -1));
         return false;
     }
-    d->lane = (uint32_t)(hash % d->lanes);
-    return true;
-}
-
-bool shim_driver_add_lane(shim_driver *d) {
-    uint64_t lane = d->lane;
-    size_t start = d->out.used - d->message->size;
-    if (!shim_buffer_append(&d->out, &lane, sizeof lane))
-        return false;
-    ((msg_header *)(d->out.bytes + start))->size += sizeof lane;
+    lua_pushinteger(L, (lua_Integer)(hash % d->lanes));
     return true;
 }

@@ -104,9 +104,6 @@ extern const char shim_key_objects;   /* weak table: light userdata ref -> userd
 extern const char shim_key_array;     /* the metatable that marks arrays: stream.array */
 extern const char shim_key_missing;   /* table: global name -> kind, of what stayed in its worker */
 
-/* driver_route.c: writes the number on top behind the message that was appended last. false: no memory. [-0, +0, -] */
-bool shim_route(lua_State *L, shim_driver *d);
-
 /* JSON null in Lua is lua_pushlightuserdata(L, NULL). */
 static inline bool shim_is_null(lua_State *L, int i) {
     return lua_type(L, i) == LUA_TLIGHTUSERDATA && lua_touserdata(L, i) == NULL;

@@ -59,7 +59,7 @@ public final class Batch {
         if message.holdsObjects { mayHoldObjects = true }
     }
 
-    /// Bytes of the number that a route's predicates write behind a message.
+    /// Bytes of the number that a route's predicates, or a key's function, write behind a message.
     public static let trailerSize = 8
 
     /// Copies `message` without its last `trailer` bytes, which somebody wrote behind it.

@@ -90,7 +90,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
                 beginTicket(lane)
             }
             guard hasRoom(lane) else { return halted }
-            lanes[lane].gathered.append(message)
+            lanes[lane].gathered.append(message, trimming: trailer)
             advance()
         }
         batch = nil
@@ -106,6 +106,9 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     // MARK: Keys
 
+    /// Bytes that are written behind each message.
+    private var trailer: Int { if case .marked = key { Batch.trailerSize } else { 0 } }
+
     private func lane(for message: MessagePointer) -> Int? {
         switch key {
         case .field(let name):
@@ -115,8 +118,8 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
             guard found.kind == Int32(MSG_KEY_HASHED.rawValue) else { return nil }
             return Int(found.hash % UInt64(lanes.count))
         case .marked:
-            // the key's function left it behind the value: see driver_key.c
-            return Int((UnsafeRawPointer(message) + message.size - 8).load(as: UInt64.self))
+            // the key's function left it behind the value: see driver.c
+            return Int((UnsafeRawPointer(message) + message.size - trailer).load(as: Int64.self))
         }
     }
 

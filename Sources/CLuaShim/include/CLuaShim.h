@@ -242,7 +242,6 @@ typedef struct shim_driver {
     uint64_t marks;         /* MSG_MARK read: passed on, and neither received nor emitted */
     shim_problem problem;
     lua_State *owner;       /* the task that drives it now; only that one may emit, since only it is served */
-    uint32_t lane;          /* of the message in hand, from 0 on */
     uint32_t lanes;         /* SHIM_STAGE_KEY: among how many workers its keys are dealt */
     /* a chain of stages */
     shim_link *links;       /* NULL: no chain */

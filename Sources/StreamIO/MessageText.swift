@@ -137,6 +137,42 @@ private struct MessageEncoder {
     struct Field {
         var key: MessageKey
         var value: UnsafeRawPointer
+        /// The first 8 bytes of a string key as a number, zeros after a shorter one: most comparisons need no more.
+        var prefix: UInt64
+
+        init(key: MessageKey, value: UnsafeRawPointer) {
+            self.key = key
+            self.value = value
+            prefix = 0
+            guard key.kind == .string else { return }
+            withUnsafeMutableBytes(of: &prefix) {
+                $0.copyMemory(from: UnsafeRawBufferPointer(start: key.text, count: min(8, key.length)))
+            }
+            prefix = UInt64(bigEndian: prefix)
+        }
+
+        @inline(__always)
+        static func precedes(_ a: Self, _ b: Self) -> Bool {
+            if a.prefix != b.prefix, a.key.kind == .string, b.key.kind == .string { return a.prefix < b.prefix }
+            return MessageKey.precedes(a.key, b.key)
+        }
+
+        /// Few are sorted by insertion: records come in nearly the same order each time, and are short.
+        static func sort(_ fields: UnsafeMutableBufferPointer<Self>) {
+            guard fields.count <= 32 else {
+                var fields = fields
+                return fields.sort(by: precedes)
+            }
+            for i in fields.indices.dropFirst() {
+                let moving = fields[i]
+                var j = i
+                while j > 0, precedes(moving, fields[j - 1]) {
+                    fields[j] = fields[j - 1]
+                    j -= 1
+                }
+                fields[j] = moving
+            }
+        }
     }
 
     let describing: Bool
@@ -288,8 +324,7 @@ private struct MessageEncoder {
             skipValue()
         }
         let end = cursor
-        var sorted = fields
-        if fields.count > 1 { sorted.sort { MessageKey.precedes($0.key, $1.key) } }
+        Field.sort(fields)
         out.append(UInt8(ascii: "{"))
         path.append(.integer(0, at: cursor))
         for i in 0..<fields.count {

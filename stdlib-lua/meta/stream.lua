@@ -185,11 +185,16 @@ function stream.stdin(options) end
 ---@param options stream.FileOptions
 ---@return stream.Source|stream.Sink
 function stream.file(options) end
+---@param first integer
+---@param last integer
+---@param step? integer  default 1
 ---@return stream.Source
 function stream.range(first, last, step) end
+---@param list any[]
 ---@return stream.Source
 function stream.values(list) end
----@param fn fun(emit: fun(value: any): boolean?, stream.Reason?, ctx: stream.Context)
+---`emit` returns true, or nil and "closed" when nobody wants more: return then.
+---@param fn fun(emit: (fun(value: any): boolean?, stream.Reason?), ctx: stream.Context)
 ---@return stream.Source
 function stream.generate(fn) end
 ---@param options? stream.FormatOptions
@@ -200,9 +205,17 @@ function stream.stdout(options) end
 function stream.stderr(options) end
 ---@return stream.Sink
 function stream.null_sink() end
+---@param name string  of a source that the embedding program has added
+---@return stream.Source
+function stream.source(name) end
+---@param name string  of a sink that the embedding program has added
+---@return stream.Sink
+function stream.sink(name) end
 ---@param capacity integer  0: a rendezvous
 ---@return stream.Channel
 function stream.chan(capacity) end
+---A task in this worker; tasks of one worker switch only where they wait.
+---@param fn function
 ---@return stream.Task
 function stream.go(fn, ...) end
 ---@param duration stream.Duration
@@ -220,16 +233,34 @@ function stream.now() end
 function stream.run() end
 ---@return stream.Context
 function stream.context() end
+---Marks a table as an array, so that an empty one is written [].
+---@param t table
 ---@return table
 function stream.array(t) end
 
 stream.json = {}
+---@param value any
 ---@return string
 function stream.json.encode(value) end
+---@param text string
 ---@return any, string?
 function stream.json.decode(text) end
 
----@type lightuserdata  JSON's null
+stream.log = {}
+---@param message any
+function stream.log.debug(message) end
+---@param message any
+function stream.log.info(message) end
+---@param message any
+function stream.log.warn(message) end
+---@param message any
+function stream.log.error(message) end
+
+---Functions that the embedding program has added.
+---@type table<string, function>
+stream.host = {}
+
+---@type lightuserdata  JSON's null; true in a condition
 stream.null = nil
 
 return stream

@@ -33,6 +33,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var prepare: ((Worker) -> Void)?
     /// Set when it shall end after this slice; its state is dropped then.
     private var ending = false
+    /// At the end: tasks whose wait was claimed by someone who has not told it yet.
+    private var untold: Set<ObjectIdentifier>?
     private var onEnd: [() -> Void] = []
     private var onIdle: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
@@ -195,7 +197,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
         if ending {
             takeInbox()  // what was called for meanwhile, or after the end: whoever called may wait for it
-            close()
+            if endWaits() { close() }
         } else {
             settle()
         }
@@ -345,10 +347,23 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         return ScriptFailure(message: message, traceback: traceback, isMisuse: isMisuse)
     }
 
+    /// Ends the waits that are open somewhere: they must not find this worker gone. False: others have claimed some and
+    /// are about to write how they ended; each of them wakes this worker when that stands.
+    private func endWaits() -> Bool {
+        if let untold {
+            self.untold = untold.subtracting(ready.map(ObjectIdentifier.init))
+        } else {
+            let told = Set(ready.map(ObjectIdentifier.init))
+            let claimed = tasks.values.filter { !$0.waiter.claimCurrent() }
+            untold = Set(claimed.map(ObjectIdentifier.init)).subtracting(told)
+        }
+        return untold!.isEmpty
+    }
+
     private func close() {
         for task in tasks.values {
-            // a wait that is still open somewhere must not find this worker gone
-            if !task.waiter.claimCurrent(), let channel = task.wait.channel {
+            // no wait is open, and how each ended is written
+            if let channel = task.wait.channel {
                 if case .sent = task.waiter.outcome { countSent(on: channel) }
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }

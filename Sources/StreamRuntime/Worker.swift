@@ -10,11 +10,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     let name: String
     private(set) var vm: LuaVM!
     /// The task that runs now.
-    private(set) var current: LuaTask? {
-        didSet { running.store(current.map(Self.identity) ?? 0, ordering: .relaxed) }
-    }
-    /// Which task runs, for the timers of a grace period; 0: none.
-    private let running = Atomic<UInt>(0)
+    private(set) var current: LuaTask?
+    /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
+    /// first.
+    private let computing = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
     /// The ports of those that drive a stage: few, however many tasks there are.
     private var ports: [ObjectIdentifier: StagePorts] = [:]
@@ -95,23 +94,28 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// The context of a task has ended. If it computes, it gets `canceled` raised after a grace period, and is stopped
     /// one grace period later.
     func contextEnded(of task: LuaTask) {
-        after(Run.grace, ifRunning: task) { worker, task in
+        after(Run.grace, whenComputing: task) { worker, task in
             worker.vm?.cancelRunning()
-            worker.after(Run.grace, ifRunning: task) { worker, task in
+            worker.after(Run.grace, whenComputing: task) { worker, task in
                 worker.victim.store(Self.identity(task), ordering: .relaxed)
                 worker.vm?.kill()
             }
         }
     }
 
+    /// A task that has not had its turn by then, on a busy machine, has one more delay.
     private func after(
-        _ delay: Int64, ifRunning task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
+        _ delay: Int64, whenComputing task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
     ) {
         let timer = Timer(deadline: scheduler.now + delay) { [weak self, weak task] in
             guard let self, let task else { return }
             // Under the lock the state is not dropped.
             inboxLock.withLock {
-                if running.load(ordering: .relaxed) == Self.identity(task) { body(self, task) }
+                if computing.load(ordering: .relaxed) == Self.identity(task) {
+                    body(self, task)
+                } else if !task.isOver {
+                    after(delay, whenComputing: task, body)
+                }
             }
         }
         scheduler.arm(timer)
@@ -228,10 +232,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let arguments = max(0, task.arguments)
             task.arguments = 0
             current = task
+            computing.store(Self.identity(task), ordering: .relaxed)
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
             var isVictim = false
-            if case .preempted = resumption {} else { isVictim = clearControl(of: task) }
+            if case .preempted = resumption {} else {
+                computing.store(0, ordering: .relaxed)
+                isVictim = clearControl(of: task)
+            }
             switch resumption {
             case .waits:
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }

@@ -236,7 +236,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
             var isVictim = false
-            if case .preempted = resumption {} else {
+            if case .preempted = resumption {
+            } else {
                 computing.store(0, ordering: .relaxed)
                 isVictim = clearControl(of: task)
             }

@@ -35,7 +35,11 @@ let package = Package(
         ),
         .target(name: "StreamIO", dependencies: ["StreamCore", "CMessage"]),
         .target(
-            name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"], resources: [.embedInCode("stream.lua")]
+            name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"],
+            resources: [
+                "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
+                "stream/stages.lua", "stream/shapes.lua",
+            ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
         .testTarget(

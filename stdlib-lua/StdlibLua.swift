@@ -1,5 +1,15 @@
 /// The Lua side of the library, embedded in the binary.
 public enum StdlibLua {
-    /// The source of an embedded module, or nil.
-    public static func source(_ name: String) -> [UInt8]? { name == "stream" ? PackageResources.stream_lua : nil }
+    /// The source of an embedded module, or of one of its parts (`stream.options`); nil: there is none.
+    public static func source(_ name: String) -> [UInt8]? {
+        switch name {
+        case "stream": PackageResources.stream_lua
+        case "stream.options": PackageResources.options_lua
+        case "stream.connectors": PackageResources.connectors_lua
+        case "stream.pipeline": PackageResources.pipeline_lua
+        case "stream.stages": PackageResources.stages_lua
+        case "stream.shapes": PackageResources.shapes_lua
+        default: nil
+        }
+    }
 }

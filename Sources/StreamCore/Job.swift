@@ -47,7 +47,8 @@ open class Job: @unchecked Sendable {  // `state` lets one thread at a time into
         _ = state.exchange(State.running, ordering: .sequentiallyConsistent)
         switch work() {
         case .again:
-            state.store(State.queued, ordering: .sequentiallyConsistent)
+            // Exchanges here too: a store would hide from the next run what was written before a wake that it overwrites.
+            _ = state.exchange(State.queued, ordering: .sequentiallyConsistent)
             scheduler.enqueue(self, back: true)
         case .park:
             let (parked, _) = state.compareExchange(
@@ -55,7 +56,7 @@ open class Job: @unchecked Sendable {  // `state` lets one thread at a time into
             if parked {
                 scheduler.endActivity()
             } else {
-                state.store(State.queued, ordering: .sequentiallyConsistent)
+                _ = state.exchange(State.queued, ordering: .sequentiallyConsistent)
                 scheduler.enqueue(self, back: false)
             }
         }

@@ -83,10 +83,8 @@ enum HostAPI {
 
     /// Loads the embedded library into the state, once; it is what `require "stream"` returns.
     static func loadLibrary(_ worker: Worker, _ stack: LuaStack) {
-        guard let source = worker.run.environment.library("stream") else { return }
         let top = stack.top
-        let problem = source.withUnsafeBytes { stack.load($0, name: "=[stream]") }
-        precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        guard push(stack, libraryChunk: "stream", worker) else { return }
         stack.pushTable()
         for (name, function) in functions {
             stack.push(function)
@@ -98,6 +96,25 @@ enum HostAPI {
         stack.setTop(top)
     }
 
+    /// Pushes an embedded chunk as a function. All are named "=[stream...": their lines are not the script's. False: there
+    /// is none.
+    private static func push(_ stack: LuaStack, libraryChunk name: String, _ worker: Worker) -> Bool {
+        guard let source = worker.run.environment.library(name) else { return false }
+        let problem = source.withUnsafeBytes { stack.load($0, name: "=[\(name)]") }
+        precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        return true
+    }
+
+    /// load(part): the chunk of a part of the library, as a function.
+    private static let loadPart: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        let name = "stream." + (stack.string(1) ?? "")
+        guard push(stack, libraryChunk: name, Worker.of(vm)) else {
+            preconditionFailure("the embedded library has no part \(name)")
+        }
+        return 1
+    }
+
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
@@ -106,7 +123,7 @@ enum HostAPI {
         ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
         ("log", log), ("call", callHost), ("has_host", hasHost), ("has_source", hasSource),
         ("has_sink", hasSink), ("unfinished", keepUnfinished), ("context", currentContext),
-        ("undeclare", undeclare), ("ticker", ticker), ("after", after),
+        ("undeclare", undeclare), ("ticker", ticker), ("after", after), ("load", loadPart),
     ]
 
     // MARK: Answers

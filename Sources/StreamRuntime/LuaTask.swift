@@ -2,6 +2,7 @@
 import DequeModule
 import LuaVM
 import StreamCore
+import Synchronization
 
 /// How a task ended.
 enum TaskEnd {
@@ -72,7 +73,9 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     /// What `task:wait()` returns: messages, or why there are none.
     var result: TaskResult?
     var isFailureHandled = false
-    private(set) var isOver = false
+    /// Any thread may ask.
+    var isOver: Bool { over.load(ordering: .relaxed) }
+    private let over = Atomic<Bool>(false)
     /// Others that wait for this one.
     var followers: [(waiter: Waiter, generation: UInt64)] = []
     /// Where it was started: `script.lua:12`.
@@ -112,7 +115,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     /// Ends it, once.
     func complete(_ end: TaskEnd) {
         guard !isOver else { return }
-        isOver = true
+        over.store(true, ordering: .relaxed)
         context.remove(self)
         timer.map(worker.scheduler.disarm)
         timer = nil

@@ -21,6 +21,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     private var isHandled = false
     private var followers: [(waiter: Waiter, generation: UInt64)] = []
     private var draining = false
+    /// All parts have been started: before that `drain` only leaves word.
+    private var isStanding = false
     private var counted = Account()
     var collected: LuaTask.TaskResult?
 
@@ -87,7 +89,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     func drain() {
         let (sources, pumps, groups) = lock.withLock {
             draining = true
-            return (hostSources, self.pumps, self.groups)
+            return isStanding ? (hostSources, self.pumps, self.groups) : ([], [], [])
         }
         for source in sources { source.stop() }
         for case let pump as ValuePump in pumps { pump.stop() }
@@ -105,10 +107,15 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     func start(in worker: Worker) {
         partsLeft = 1  // this function, until everything stands
         build(in: worker)
-        let (pumps, groups, links, isDraining) = lock.withLock { (self.pumps, self.groups, self.links, draining) }
+        let (pumps, groups, links) = lock.withLock { (self.pumps, self.groups, self.links) }
         for pump in pumps { pump.start() }
         for group in groups { group.start() }
         for link in links { producerEnded(link) }  // this function: no part that ends early closes what others feed
+        // Whoever drains from now on finds all parts started, and what came before is done here: none goes between.
+        let isDraining = lock.withLock {
+            isStanding = true
+            return draining
+        }
         if isDraining { drain() }
         partEnded()
     }

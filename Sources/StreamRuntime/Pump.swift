@@ -25,7 +25,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private(set) var sent = 0, dropped = 0, filtered = 0
     /// Nobody wants the output any more.
     private(set) var isClosed = false
-    private var stopRequested = false
+    /// Set before the wait that is open is ended, and read after a wait was begun: with the seat of the waiter, also in
+    /// one total order, so whoever stops the pump finds its wait open, or the pump finds this set.
+    private let stopRequested = Atomic<Bool>(false)
 
     init(scheduler: Scheduler, output: Channel?, context: Context, done: @escaping (Pump) -> Void) {
         self.output = output
@@ -46,14 +48,14 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     }
 
     func contextEnded(_ reason: Reason) {
-        stopRequested = true
+        stopRequested.store(true, ordering: .sequentiallyConsistent)
         endWait(reason)
         wake()
     }
 
     /// Ends it as at its natural end. Any thread.
     func stop() {
-        stopRequested = true
+        stopRequested.store(true, ordering: .sequentiallyConsistent)
         endWait(.canceled)
         wake()
     }
@@ -97,13 +99,13 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             waitsForRoom = false
         }
         for _ in 0..<64 {
-            if stopRequested || isClosed { return finish() }
+            if isClosed || stopRequested.load(ordering: .sequentiallyConsistent) { return finish() }
             switch step() {
             case .more: continue
             case .waits:
                 isWaiting = true
                 publishCounts()
-                if stopRequested { endWait(.canceled) }
+                if stopRequested.load(ordering: .sequentiallyConsistent) { endWait(.canceled) }
                 return isTold.load(ordering: .acquiring) ? .again : .park
             case .idle: return .park
             case .over: return finish()

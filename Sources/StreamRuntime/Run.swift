@@ -97,6 +97,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private let onEnd: @Sendable (RunResult) -> Void
 
     private let lock = Lock()
+    /// Held while a report reads what everyone waits for: see `fromOutside`.
+    private let reporting = Lock()
+    private var isDeadlocked = false
     private var live = 0
     private var result = RunResult()
     private var isOver = false
@@ -207,10 +210,12 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// A pipeline that shall not start.
     func withdraw(_ pipeline: PipelineRun) {
-        lock.withLock {
+        let last = lock.withLock {
             pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
             if standardInput?.reader == ObjectIdentifier(pipeline) { standardInput = nil }
+            return isDraining && pipelines.isEmpty
         }
+        if last { context.cancel() }
         end()
     }
 
@@ -273,8 +278,19 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     // MARK: Ends
 
+    /// Does what may wake workers, from a thread that is no activity of the scheduler's. A report of a deadlock reads the
+    /// workers' states, so it is waited for, and none begins meanwhile.
+    private func fromOutside(_ body: () -> Void) {
+        scheduler.beginActivity()
+        reporting.withLock {}
+        body()
+        scheduler.endActivity()
+    }
+
     /// Sources end as at their natural end; when all pipelines have, so does the run's context.
-    public func drain() {
+    public func drain() { fromOutside(drainNow) }
+
+    private func drainNow() {
         let found: ([PipelineRun], [Ticker])? = lock.withLock {
             guard !isDraining else { return nil }
             isDraining = true
@@ -287,33 +303,39 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     }
 
     /// Ends the run's context: every wait returns `nil, "canceled"`.
-    public func cancel(cause: String? = nil) { context.cancel(cause: cause) }
+    public func cancel(cause: String? = nil) { fromOutside { context.cancel(cause: cause) } }
 
     /// Ends it with a failure of the host's.
     public func cancel(failure: String) {
         fail(ScriptFailure(message: failure))
-        context.cancel(cause: failure)
+        cancel(cause: failure)
     }
 
     /// Nobody reads the output any more: everything ends, and that is no failure.
-    public func endQuietly() { context.cancel(cause: "closed") }
+    public func endQuietly() { cancel(cause: "closed") }
 
     private func nothingMoves() {
-        let (over, all, pipelines) = lock.withLock {
-            (isOver || live == 0, Array(workers.values), Array(self.pipelines.values))
-        }
-        if over { return }
-        if context.reason != nil { return }
-        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
-        if waiting.isEmpty {  // threads of sources and sinks, which nobody sees
-            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
-        }
-        guard !waiting.isEmpty else { return }
+        guard let waiting = reporting.withLock({ reportWaiting() }) else { return }
         fail(
             ScriptFailure(
                 message: "deadlock: everything waits, and nothing can move any more\n  "
                     + waiting.joined(separator: "\n  ")))
         context.cancel(cause: "deadlock")
+    }
+
+    /// What waits where, once; nil where there is no deadlock.
+    private func reportWaiting() -> [String]? {
+        guard !isDeadlocked, scheduler.isQuiescent else { return nil }
+        let (over, all, pipelines) = lock.withLock {
+            (isOver || live == 0, Array(workers.values), Array(self.pipelines.values))
+        }
+        if over || context.reason != nil { return nil }
+        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
+        if waiting.isEmpty {  // threads of sources and sinks, which nobody sees
+            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
+        }
+        isDeadlocked = !waiting.isEmpty
+        return isDeadlocked ? waiting : nil
     }
 
     private func finish() {

@@ -29,6 +29,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     private let seat: Seat
     /// It runs the key's function.
     private let isKey: Bool
+    /// Set once, and kept after its end: `drain` may come from another thread at any moment. A worker that has ended holds
+    /// nothing of this any more.
     private var worker: Worker!
     private let driver: StageDriver
     private let ports: StagePorts
@@ -373,6 +375,5 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     private func leave() {
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
         group.run.remove(worker)
-        worker = nil
     }
 }

@@ -10,11 +10,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     let name: String
     private(set) var vm: LuaVM!
     /// The task that runs now.
-    private(set) var current: LuaTask? {
-        didSet { running.store(current.map(Self.identity) ?? 0, ordering: .relaxed) }
-    }
-    /// Which task runs, for the timers of a grace period; 0: none.
-    private let running = Atomic<UInt>(0)
+    private(set) var current: LuaTask?
+    /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
+    /// first.
+    private let computing = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
     /// The ports of those that drive a stage: few, however many tasks there are.
     private var ports: [ObjectIdentifier: StagePorts] = [:]
@@ -33,6 +32,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var prepare: ((Worker) -> Void)?
     /// Set when it shall end after this slice; its state is dropped then.
     private var ending = false
+    /// At the end: tasks whose wait was claimed by someone who has not told it yet.
+    private var untold: Set<ObjectIdentifier>?
     private var onEnd: [() -> Void] = []
     private var onIdle: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
@@ -93,23 +94,28 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// The context of a task has ended. If it computes, it gets `canceled` raised after a grace period, and is stopped
     /// one grace period later.
     func contextEnded(of task: LuaTask) {
-        after(Run.grace, ifRunning: task) { worker, task in
+        after(Run.grace, whenComputing: task) { worker, task in
             worker.vm?.cancelRunning()
-            worker.after(Run.grace, ifRunning: task) { worker, task in
+            worker.after(Run.grace, whenComputing: task) { worker, task in
                 worker.victim.store(Self.identity(task), ordering: .relaxed)
                 worker.vm?.kill()
             }
         }
     }
 
+    /// A task that has not had its turn by then, on a busy machine, has one more delay.
     private func after(
-        _ delay: Int64, ifRunning task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
+        _ delay: Int64, whenComputing task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
     ) {
         let timer = Timer(deadline: scheduler.now + delay) { [weak self, weak task] in
             guard let self, let task else { return }
             // Under the lock the state is not dropped.
             inboxLock.withLock {
-                if running.load(ordering: .relaxed) == Self.identity(task) { body(self, task) }
+                if computing.load(ordering: .relaxed) == Self.identity(task) {
+                    body(self, task)
+                } else if !task.isOver {
+                    after(delay, whenComputing: task, body)
+                }
             }
         }
         scheduler.arm(timer)
@@ -195,7 +201,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
         if ending {
             takeInbox()  // what was called for meanwhile, or after the end: whoever called may wait for it
-            close()
+            if endWaits() { close() }
         } else {
             settle()
         }
@@ -226,10 +232,15 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let arguments = max(0, task.arguments)
             task.arguments = 0
             current = task
+            computing.store(Self.identity(task), ordering: .relaxed)
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
             var isVictim = false
-            if case .preempted = resumption {} else { isVictim = clearControl(of: task) }
+            if case .preempted = resumption {
+            } else {
+                computing.store(0, ordering: .relaxed)
+                isVictim = clearControl(of: task)
+            }
             switch resumption {
             case .waits:
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
@@ -345,10 +356,23 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         return ScriptFailure(message: message, traceback: traceback, isMisuse: isMisuse)
     }
 
+    /// Ends the waits that are open somewhere: they must not find this worker gone. False: others have claimed some and
+    /// are about to write how they ended; each of them wakes this worker when that stands.
+    private func endWaits() -> Bool {
+        if let untold {
+            self.untold = untold.subtracting(ready.map(ObjectIdentifier.init))
+        } else {
+            let told = Set(ready.map(ObjectIdentifier.init))
+            let claimed = tasks.values.filter { !$0.waiter.claimCurrent() }
+            untold = Set(claimed.map(ObjectIdentifier.init)).subtracting(told)
+        }
+        return untold!.isEmpty
+    }
+
     private func close() {
         for task in tasks.values {
-            // a wait that is still open somewhere must not find this worker gone
-            if !task.waiter.claimCurrent(), let channel = task.wait.channel {
+            // no wait is open, and how each ended is written
+            if let channel = task.wait.channel {
                 if case .sent = task.waiter.outcome { countSent(on: channel) }
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }

@@ -6,17 +6,21 @@ import Testing
 @testable import StreamRuntime
 
 @Suite struct WorkerEndTests {
-    /// Guards against a run that waited for ever: its end calls each worker that it still knows, and one that had ended
-    /// on another thread a moment before did nothing any more.
-    @Test func call_afterTheEnd_isDone() {
-        let scheduler = SeededScheduler(seed: 1)
+    private static func run(on scheduler: SeededScheduler) -> Run {
         let text = TextRecorder()
         let environment = RunEnvironment(
             scriptPath: "script.lua", script: [], output: text, errors: text,
             makeSource: { _ throws(ConnectorError) in throw ConnectorError("none") },
             makeSink: { _ throws(ConnectorError) in throw ConnectorError("none") }, library: { _ in nil },
             readModule: { _ in nil }, wall: { 0 })
-        let run = Run(scheduler: scheduler, environment: environment) { _ in }
+        return Run(scheduler: scheduler, environment: environment) { _ in }
+    }
+
+    /// Guards against a run that waited for ever: its end calls each worker that it still knows, and one that had ended
+    /// on another thread a moment before did nothing any more.
+    @Test func call_afterTheEnd_isDone() {
+        let scheduler = SeededScheduler(seed: 1)
+        let run = Self.run(on: scheduler)
         var log: [String] = []
         let worker = Worker(run: run, name: "worker") { _ = $0.open(memoryLimit: 0) }
         worker.call { worker in
@@ -28,5 +32,38 @@ import Testing
         worker.call { $0.end { log.append("late end") } }
         scheduler.run(limit: 100)
         #expect(log == ["first end", "second end", "late end"])
+    }
+
+    /// Guards against a value in two hands: a receiver on another thread has claimed a waiting send and moves its value,
+    /// while the worker of that send ends and drops it. What became of it is also counted.
+    @Test func end_whileAWaitIsClaimed_waitsUntilItIsTold() throws {
+        let scheduler = SeededScheduler(seed: 1)
+        let run = Self.run(on: scheduler)
+        let channel = Channel(capacity: 0)
+        let script = Array("local channel = ... channel:send(1)".utf8)
+        let worker = Worker(run: run, name: "worker") { worker in
+            _ = worker.open(memoryLimit: 0)
+            worker.stageOutput = channel
+            _ = script.withUnsafeBytes { worker.vm.load($0, name: "@script.lua") }
+            HostAPI.push(worker.vm.main, channel)
+            worker.start(from: worker.vm.main, arguments: 1, context: run.context, origin: "script.lua") { _, _ in }
+        }
+        worker.wake()
+        scheduler.run(limit: 100)
+        let waiter = try #require(worker.tasks.values.first?.waiter)
+        #expect(waiter.claimCurrent())  // the receiver, which has come so far
+
+        var ends = 0
+        worker.call { $0.end { ends += 1 } }
+        scheduler.run(limit: 100)
+        #expect(ends == 0)
+        #expect(waiter.outbox.message != nil)
+
+        waiter.outbox.drop()
+        waiter.outcome = .sent(index: 0)
+        waiter.owner.ready(waiter)
+        scheduler.run(limit: 100)
+        #expect(ends == 1)
+        #expect(worker.put == 1)
     }
 }

@@ -97,4 +97,23 @@ import Testing
         #expect(outcome.lines.dropFirst() == ["nil\tcanceled", "nil\ttimeout", "3\t1\tnil\tx", "done"])
         #expect(outcome.status == 0, "\(outcome.errors)")
     }
+
+    /// Guards against loops that ran for ever after a cancel: with more of them than threads, most are between two slices
+    /// when their grace period ends.
+    @Test func cancelledLoops_allEnd() throws {
+        let outcome = try CommandLine.run(
+            Self.begin + """
+                local loops = {}
+                for i = 1, 12 do
+                  loops[i] = stream.from(stream.generate(function(emit) while true do emit(1) end end))
+                    :to(stream.null_sink())
+                end
+                stream.sleep("20ms")
+                for _, loop in ipairs(loops) do loop:cancel("enough") end
+                for _, loop in ipairs(loops) do assert(select(2, loop:wait()) == "enough") end
+                print("over")
+                """)
+        #expect(outcome.output == "over\n")
+        #expect(outcome.status == 0)
+    }
 }

@@ -1,0 +1,85 @@
+-- Checks of what a script declares: names, options, numbers. A mistake is told as one of the script's line.
+local host = ...
+
+local misuse = host.misuse
+local options_of = {}
+
+-- ---- Names: the nearest one to a misspelt one ------------------------------------------------------------------
+
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local above = row[j]
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      row[j] = math.min(above + 1, row[j - 1] + 1, diagonal + cost)
+      diagonal = above
+    end
+  end
+  return row[#b]
+end
+
+local function nearest(name, names)
+  local best, least = nil, math.max(1, #name // 3) + 1
+  for candidate in pairs(names) do
+    if type(candidate) == "string" then
+      local d = distance(name, candidate)
+      if d < least or (d == least and best and candidate < best) then best, least = candidate, d end
+    end
+  end
+  return best and (" (did you mean '%s'?)"):format(best) or ""
+end
+
+local function unknown(what, name, names)
+  misuse(("unknown %s '%s'%s"):format(what, tostring(name), nearest(tostring(name), names)))
+end
+
+-- ---- Options ----------------------------------------------------------------------------------------------------
+
+local function check_options(what, options, known)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    misuse(("%s expected a table of options, got %s"):format(what, host.kind(options)))
+  end
+  for name in pairs(options) do
+    if not known[name] then unknown(("option of %s:"):format(what), name, known) end
+  end
+  return options
+end
+
+-- As in Lua's own functions, a float with a whole value will do: 1e6.
+local function whole(what, given, least, most)
+  local value = type(given) == "number" and math.tointeger(given)
+  if not value or value < least or value > most then
+    misuse(("%s expected a whole number from %d to %d, got %s"):format(what, least, most, host.kind(given)))
+  end
+  return value
+end
+
+local function text(what, value)
+  if type(value) ~= "string" then misuse(("%s expected a string, got %s"):format(what, host.kind(value))) end
+  return value
+end
+
+local function policy(what, value)
+  if value == nil then return nil end
+  if value ~= "stop" and value ~= "skip" then
+    misuse(([[on_error of %s expected "stop" or "skip", got %s]]):format(what, host.kind(value)))
+  end
+  return value
+end
+
+local function switch(what, value)
+  if value ~= nil and type(value) ~= "boolean" then
+    misuse(("%s expected true or false, got %s"):format(what, host.kind(value)))
+  end
+  return value
+end
+
+options_of.unknown, options_of.check, options_of.whole = unknown, check_options, whole
+options_of.text, options_of.policy, options_of.switch = text, policy, switch
+
+return options_of

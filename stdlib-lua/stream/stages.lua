@@ -1,0 +1,135 @@
+-- Stages: what works on values, each with its options, and take and skip.
+local host = ...
+
+local misuse, place = host.misuse, host.place
+local options_of, pipelines = host.part "options", host.part "pipeline"
+local check_options, whole, text = options_of.check, options_of.whole, options_of.text
+local policy, switch = options_of.policy, options_of.switch
+local is_pipeline, queue_of, extend = pipelines.is_pipeline, pipelines.queue_of, pipelines.extend
+local Pipeline = pipelines.methods
+
+local stage_options = {
+  workers = true, ordered = true, key = true, queue = true, on_error = true, memory = true, isolated = true,
+}
+-- Stages of functions, which work value by value.
+local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
+local parts = { process = true, setup = true, flush = true, teardown = true }
+
+-- The functions of a stage: one function, or a table of them.
+local function functions(method, name, fn, whole_stage)
+  if type(fn) == "function" then return { process = fn } end
+  if type(fn) ~= "table" or getmetatable(fn) == false then
+    misuse(("stage \"%s\": %s expected a function%s, got %s"):format(
+      name, method, whole_stage and " or a table of functions" or "", host.kind(fn)))
+  end
+  for part, value in pairs(fn) do
+    if parts[part] and type(value) ~= "function" then
+      misuse(("stage \"%s\": %s expected a function, got %s"):format(name, part, host.kind(value)))
+    end
+  end
+  if fn.process == nil then
+    local near = ""
+    for part in pairs(fn) do
+      if type(part) == "string" and not parts[part] then near = (" (it has '%s')"):format(part) end
+    end
+    misuse(("stage \"%s\": its table has no function 'process'%s"):format(name, near))
+  end
+  return { process = fn.process, setup = fn.setup, flush = fn.flush, teardown = fn.teardown }
+end
+
+local function check_key(name, key)
+  if key == nil or type(key) == "function" or (type(key) == "string" and key ~= "") then return key end
+  misuse(("key of stage \"%s\" expected the name of a field or a function, got %s"):format(
+    name, key == "" and "an empty string" or host.kind(key)))
+end
+
+-- The stage or generator in whose worker a stage with isolated = false runs.
+local function leader(self, name, op, options)
+  if op == "stage" then
+    misuse(("stage \"%s\": a :stage process cannot run with isolated = false, it reads a channel and gets no values; "
+      .. "use map, filter, each, flat_map, scan or reduce"):format(name))
+  end
+  local last = self.stages[#self.stages]
+  local before = last and last.op or self.source.kind
+  if last and by_value[before] or not last and before == "generate" then
+    for _, option in ipairs { "workers", "ordered", "key", "queue", "memory" } do
+      if options[option] ~= nil then
+        misuse(("stage \"%s\": with isolated = false it has the %s of %s: give %s there, or leave out isolated"):format(
+          name, option, last and ("stage \"%s\""):format(last.name) or "the generator", option))
+      end
+    end
+    return last and (last.leader or last)
+  end
+  misuse(("stage \"%s\": isolated = false expected map, filter, each, flat_map, scan, reduce or stream.generate right "
+    .. "before it, got %s"):format(name, last and before or ("the source " .. before)))
+end
+
+local function stage_of(self, op, name, code, options, extra)
+  if not is_pipeline(self) then extend(self) end -- raises
+  if type(options) == "table" and options.capacity ~= nil then
+    misuse(("stage \"%s\" has no option 'capacity': the queue in front of it is queue = n"):format(name))
+  end
+  options = check_options("stage \"" .. name .. "\"", options, stage_options)
+  local stage = { op = op, name = name, place = place(), code = code }
+  stage.workers = options.workers == nil and 1 or whole("workers of stage \"" .. name .. "\"", options.workers, 1, 4096)
+  stage.ordered = switch("ordered of stage \"" .. name .. "\"", options.ordered)
+  local isolated = switch("isolated of stage \"" .. name .. "\"", options.isolated)
+  stage.key = check_key(name, options.key)
+  code.key = type(stage.key) == "function" and stage.key or nil
+  stage.queue, stage.queue_bytes = queue_of("queue of stage \"" .. name .. "\"", options.queue)
+  stage.has_queue = options.queue ~= nil
+  if options.memory ~= nil then
+    local bytes = host.size(options.memory)
+    if not bytes or bytes < 65536 then
+      misuse(([[memory of stage "%s" expected a size of at least "64KB", got %s]]):format(
+        name, host.kind(options.memory)))
+    end
+    stage.memory = bytes
+  end
+  stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
+  if isolated == false then
+    stage.fused, stage.leader = true, leader(self, name, op, options)
+  end
+  if op == "stage" and stage.ordered and stage.workers > 1 then
+    misuse(("stage \"%s\": ordered expected a stage that works value by value; nobody knows which value a :stage "
+      .. "process makes from which"):format(name))
+  end
+  local shared = stage.leader or stage
+  if (op == "scan" or op == "reduce") and shared.workers > 1 and not shared.key then
+    misuse(("stage \"%s\": %s over several workers needs key"):format(name, op))
+  end
+  if extra then for key, value in pairs(extra) do stage[key] = value end end
+  return extend(self, stage)
+end
+
+local function method(op)
+  Pipeline[op] = function(self, name, fn, options)
+    if type(name) == "function" or (type(name) == "table" and fn == nil) then name, fn, options = op, name, fn end
+    text("argument 1 of " .. op, name)
+    return stage_of(self, op, name, functions(op, name, fn, true), options)
+  end
+end
+
+for _, op in ipairs { "map", "filter", "each", "flat_map", "stage" } do method(op) end
+
+local function folding(op)
+  Pipeline[op] = function(self, name, initial, fn, options)
+    if type(initial) == "function" then name, initial, fn, options = op, name, initial, fn end
+    text("argument 1 of " .. op, name)
+    if type(fn) ~= "function" then
+      misuse(("stage \"%s\": %s expected a function, got %s"):format(name, op, host.kind(fn)))
+    end
+    return stage_of(self, op, name, { process = fn, initial = initial }, options)
+  end
+end
+
+folding "scan"
+folding "reduce"
+
+for _, op in ipairs { "take", "skip" } do
+  Pipeline[op] = function(self, n)
+    return extend(self, { op = op, name = op, n = whole("argument 1 of " .. op, n, 0, math.maxinteger) })
+  end
+end
+
+return { stage_of = stage_of }

@@ -158,6 +158,8 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
             return fail(L, p, parent, "a cycle");
     if (f.depth > MSG_MAX_DEPTH)
         return fail(L, p, parent, "nested deeper than 200");
+    if (shim_gives_up(L, out))
+        return fail(L, p, parent, "canceled");
     if (!lua_checkstack(L, 6))
         return fail(L, p, parent, "not enough memory");
     shim_record *r = shim_record_of(L, index);

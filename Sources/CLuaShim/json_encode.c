@@ -385,6 +385,7 @@ static bool write_table(encoder *e, int index, const level *at) {
         if (l->table == here.table) return cannot_write(e, at, "a cycle");
     }
     if (here.depth > MSG_MAX_DEPTH) return cannot_write(e, at, "nested deeper than 200");
+    if (shim_gives_up(L, e->out)) return cannot_write(e, at, "canceled");
     if (!lua_checkstack(L, 6)) return no_memory(e, at);
     if (r != NULL && r->message->kind == MSG_JSON) {
         return shim_record_text(L, index, r, e->out, e->problem, (json_form){true, e->exact, here.depth - 1}) == 0;

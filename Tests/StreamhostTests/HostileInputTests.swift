@@ -130,4 +130,26 @@ import Testing
         #expect(outcome.status == 0)
         #expect(outcome.errors == "")
     }
+
+    /// A table that is reached twice at each of its levels is large when it is written out.
+    @Test(arguments: [
+        ("{ n }", "stream.json.encode(t)"), ("{ n }", "return t"),
+        (#"stream.json.decode('{"a":1,"b":2}')"#, "stream.json.encode(t)"),
+    ])
+    func aValueThatIsWrittenForever_canBeCancelled(_ leaf: String, _ use: String) throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require "stream"
+            local p = stream.from(stream.range(1, 3)):map("double", function(n)
+              local t = \(leaf)
+              for _ = 1, 60 do t = { t, t } end
+              \(use)
+            end):to(stream.null_sink())
+            print(p:wait(0.3))
+            p:cancel()
+            print(p:wait())
+            """)
+        #expect(outcome.output == "nil\ttimeout\nnil\tcanceled\n", "\(outcome.errors)")
+        #expect(outcome.errors == "")
+    }
 }

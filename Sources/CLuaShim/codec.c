@@ -158,6 +158,8 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
             return fail(L, p, parent, "a cycle");
     if (f.depth > MSG_MAX_DEPTH)
         return fail(L, p, parent, "nested deeper than 200");
+    if (shim_gives_up(L, out))
+        return fail(L, p, parent, "canceled");
     if (!lua_checkstack(L, 6))
         return fail(L, p, parent, "not enough memory");
     shim_record *r = shim_record_of(L, index);
@@ -219,15 +221,15 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
     return 0;
 }
 
-/* A record inside a value: its text where it came from JSON. 1: it is to be written as a table. */
-static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out) {
+/* A record inside a value, in `depth` tables: its text where it came from JSON. 1: it is to be written as a table. */
+static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out, int depth) {
     shim_problem problem;
     size_t start = out->used;
     if (r->message->kind != MSG_JSON)
         return 1;
     uint32_t length = 0;
     if (!put_tag(out, MSG_VALUE_JSON, &length, sizeof length) ||
-        shim_record_text(L, index, r, out, &problem, true) != 0) {
+        shim_record_text(L, index, r, out, &problem, (json_form){true, true, depth}) != 0) {
         out->used = start; /* it has something that JSON has not */
         return 1;
     }
@@ -238,7 +240,7 @@ static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out)
 
 static int put_table(lua_State *L, int index, shim_buffer *out, shim_problem *p, const frame *parent, bool *objects) {
     shim_record *r = shim_record_of(L, index);
-    if (r != NULL && put_record(L, index, r, out) == 0)
+    if (r != NULL && put_record(L, index, r, out, parent == NULL ? 0 : parent->depth) == 0)
         return 0;
     if (!put_tag(out, MSG_VALUE_TABLE, "", 0))
         return fail(L, p, parent, "not enough memory");
@@ -254,7 +256,7 @@ static int encode_record(lua_State *L, int index, shim_record *r, shim_buffer *o
         return 1;
     out->used += MSG_TEXT_OFFSET;
     shim_problem no_text; /* it has something that JSON has not */
-    if (shim_record_text(L, index, r, out, &no_text, true) != 0 || !shim_buffer_reserve(out, 8)) {
+    if (shim_record_text(L, index, r, out, &no_text, (json_form){true, true, 0}) != 0 || !shim_buffer_reserve(out, 8)) {
         out->used = start;
         return 1;
     }

@@ -81,6 +81,13 @@ int shim_message_handler(lua_State *L);
 
 /* Arms the one-shot hook on the running coroutine. Only on the thread that runs it (signal handler, allocator). */
 void shim_arm_hook(shim_vm *vm);
+
+/* For an encoder, which no hook reaches: whether it is to give up, as what it writes is large and nobody waits for it. */
+static inline bool shim_gives_up(lua_State *L, const shim_buffer *out) {
+    return out->used > 1 << 20 &&
+           atomic_load_explicit(&vm_of(L)->control, memory_order_relaxed) & (SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL);
+}
+
 /* Called by the allocator when the limit is passed: sets SHIM_CONTROL_MEMORY and arms the hook. */
 void shim_memory_pressure(shim_vm *vm);
 /* The running coroutine changes (own coroutine.resume): keeps vm->running right. */

@@ -12,6 +12,7 @@ const uint8_t *shim_json_value(lua_State *L, const uint8_t *p, const uint8_t *en
 typedef struct json_form {
     bool object; /* the value is a table, and becomes an object whatever its keys */
     bool exact;  /* what would come back as another value, a key that is a number, is refused */
+    int depth;   /* tables around the value: they count for the limit of nesting */
 } json_form;
 
 /* shim_json_encode with a choice. [-0, +0, -] */

@@ -36,6 +36,7 @@ typedef struct encoder {
     shim_buffer *out;
     shim_problem *problem;
     bool exact;        /* refuse keys that would come back as strings */
+    int depth;         /* tables around the value that is written */
     entry *entries;    /* of all open tables, the innermost last */
     size_t entry_count, entry_capacity;
     entry first_entries[FIRST_ENTRIES];
@@ -173,7 +174,11 @@ static bool no_memory(encoder *e, const level *at) { return cannot_write(e, at, 
 
 static inline bool put(encoder *e, const level *at, const void *bytes, size_t length) {
     shim_buffer *out = e->out;
-    if (out->capacity - out->used < length && !shim_buffer_reserve(out, length)) return no_memory(e, at);
+    if (out->capacity - out->used < length) {
+        /* A table that is reached twice is written twice, which may double at every level. */
+        if (out->used > MSG_MAX_SIZE) return cannot_write(e, at, "the value is larger than 1 GB");
+        if (!shim_buffer_reserve(out, length)) return no_memory(e, at);
+    }
     memcpy(out->bytes + out->used, bytes, length);
     out->used += length;
     return true;
@@ -374,14 +379,17 @@ bool shim_is_sequence(lua_State *L, int index) { return has_only(L, index, lua_r
 
 static bool write_table(encoder *e, int index, const level *at) {
     lua_State *L = e->L;
-    level here = {at, lua_topointer(L, index), {0}, at != NULL ? at->depth + 1 : 1};
+    level here = {at, lua_topointer(L, index), {0}, at != NULL ? at->depth + 1 : e->depth + 1};
     shim_record *r = shim_record_of(L, index);
     for (const level *l = at; l != NULL; l = l->outer) {
         if (l->table == here.table) return cannot_write(e, at, "a cycle");
     }
     if (here.depth > MSG_MAX_DEPTH) return cannot_write(e, at, "nested deeper than 200");
+    if (shim_gives_up(L, e->out)) return cannot_write(e, at, "canceled");
     if (!lua_checkstack(L, 6)) return no_memory(e, at);
-    if (r != NULL && r->message->kind == MSG_JSON) return shim_record_text(L, index, r, e->out, e->problem, e->exact) == 0;
+    if (r != NULL && r->message->kind == MSG_JSON) {
+        return shim_record_text(L, index, r, e->out, e->problem, (json_form){true, e->exact, here.depth - 1}) == 0;
+    }
     if (r != NULL && !shim_record_fill_protected(L, index, r)) return no_memory(e, at);
     lua_Unsigned count = lua_rawlen(L, index);
     bool marked = is_marked_array(L, index);
@@ -420,12 +428,12 @@ static bool write_value(encoder *e, int index, const level *at) {
 
 int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem *problem, json_form form) {
     encoder e;
-    e.L = L, e.out = out, e.problem = problem, e.exact = form.exact;
+    e.L = L, e.out = out, e.problem = problem, e.exact = form.exact, e.depth = form.depth;
     e.entries = e.first_entries, e.entry_count = 0, e.entry_capacity = FIRST_ENTRIES;
     int top = lua_gettop(L);
     size_t used = out->used;
     index = lua_absindex(L, index);
-    level here = {NULL, NULL, {0}, 1};
+    level here = {NULL, NULL, {0}, form.depth + 1};
     bool good = form.object ? write_object(&e, index, &here) : write_value(&e, index, NULL);
     if (e.entries != e.first_entries) free(e.entries);
     lua_settop(L, top);
@@ -434,5 +442,5 @@ int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem 
 }
 
 int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
-    return shim_json_encode_as(L, index, out, problem, (json_form){false, false});
+    return shim_json_encode_as(L, index, out, problem, (json_form){false, false, 0});
 }

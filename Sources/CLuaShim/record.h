@@ -14,6 +14,7 @@
 #ifndef CLUASHIM_RECORD_H
 #define CLUASHIM_RECORD_H
 #include "internal.h"
+#include "json.h"
 
 struct shim_record {
     const msg_header *message; /* MSG_JSON, an object or array, or MSG_TABLE without array part and objects */
@@ -96,9 +97,9 @@ void shim_push_name(lua_State *L, int names, uint32_t symbol);
 /* ---- The text of a record (record_encode.c) ---- */
 
 /* Appends the JSON text of the record at `index`, which came from JSON: what is unchanged as it came. 0, or -1: a value
- * in it has no JSON text, or there is no memory; *problem says which. `exact`: or it has one that would come back as
- * another value. [-0, +0, -] */
-int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, bool exact);
+ * in it has no JSON text, or there is no memory; *problem says which. `form.exact`: or it has one that would come back
+ * as another value. [-0, +0, -] */
+int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form);
 
 /* ---- What stands in the globals in place of Lua's own: they know records ---- */
 

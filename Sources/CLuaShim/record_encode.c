@@ -4,6 +4,7 @@
  * that repeat only the last stays, once anything has changed. */
 #include "record.h"
 #include "json.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,24 +15,32 @@ typedef struct merger {
     const char *end;      /* of the whole text */
     bool changed;         /* something differs */
     bool exact;           /* json_form.exact */
+    int depth;            /* tables around the fields that are being written */
 } merger;
 
 typedef struct member { const char *key, *value; } member; /* of an object's text */
 
 static bool merge(merger *m, int index, const char *text, const char *text_end);
 
-static bool no_memory(merger *m) {
-    snprintf(m->problem->text, sizeof m->problem->text, "cannot write value as JSON: not enough memory");
-    return false;
+/* Always -1. */
+static int fail(shim_problem *problem, const char *what) {
+    snprintf(problem->text, sizeof problem->text, "cannot write value as JSON: %s", what);
+    return -1;
 }
 
 static inline bool put(merger *m, const void *bytes, size_t length) {
-    return shim_buffer_append(m->out, bytes, length) || no_memory(m);
+    if (m->out->used > MSG_MAX_SIZE) return fail(m->problem, "the value is larger than 1 GB") == 0;
+    return shim_buffer_append(m->out, bytes, length) || fail(m->problem, "not enough memory") == 0;
 }
 
-/* Writes a value that has no text yet. [-0, +0, -] */
-static bool encode_new(merger *m, int index, bool object) {
-    return shim_json_encode_as(m->L, index, m->out, m->problem, (json_form){object, m->exact}) == 0;
+/* Writes a field that has no text yet. [-0, +0, -] */
+static bool encode_field(merger *m, int index) {
+    return shim_json_encode_as(m->L, index, m->out, m->problem, (json_form){false, m->exact, m->depth}) == 0;
+}
+
+/* Writes a table that stands for the one that is being written. [-0, +0, -] */
+static bool encode_whole(merger *m, int index, bool object) {
+    return shim_json_encode_as(m->L, index, m->out, m->problem, (json_form){object, m->exact, m->depth - 1}) == 0;
 }
 
 static inline const char *after_space(const char *p) {
@@ -68,7 +77,8 @@ static bool is_same(merger *m, int index, const char *p, const char *end) {
     default: return *p == 'n' && shim_is_null(L, index);
     }
     shim_json_value(L, (const uint8_t *)p, (const uint8_t *)end);
-    same = lua_rawequal(L, index, -1) && lua_isinteger(L, index) == lua_isinteger(L, -1);
+    same = lua_rawequal(L, index, -1) && lua_isinteger(L, index) == lua_isinteger(L, -1) &&
+           !signbit(lua_tonumber(L, index)) == !signbit(lua_tonumber(L, -1)); /* 0.0 is no -0.0 */
     lua_pop(L, 1);
     return same;
 }
@@ -80,7 +90,7 @@ static bool write_value(merger *m, int index, const char *p, const char *end) {
     }
     if (is_same(m, index, p, end)) return put(m, p, (size_t)(end - p));
     m->changed = true;
-    return encode_new(m, index, false);
+    return encode_field(m, index);
 }
 
 /* Pushes a table: each key of the object [text, end) -> the position where it stands last. [-0, +1, m] */
@@ -121,7 +131,7 @@ static bool write_new(merger *m, int index, int seen, bool written) {
     }
     m->changed = true;
     size_t begin = m->out->used;
-    bool good = encode_new(m, top + 1, true); /* {...} */
+    bool good = encode_whole(m, top + 1, true); /* {...} */
     lua_settop(L, top);
     if (!good) return false;
     if (written) {
@@ -183,7 +193,7 @@ static bool merge_array(merger *m, int index, const char *text, const char *end)
     luaL_checkstack(L, 8, "record");
     if (!shim_is_sequence(L, index)) { /* it has become an object, or has holes */
         m->changed = true;
-        return encode_new(m, index, shim_record_of(L, index) != NULL);
+        return encode_whole(m, index, shim_record_of(L, index) != NULL);
     }
     const char *p = after_space(text + 1), *done = text;
     while (*p != ']' && i < length) {
@@ -201,7 +211,7 @@ static bool merge_array(merger *m, int index, const char *text, const char *end)
     while (i < length) {
         if (i > 0 && !put(m, ",", 1)) return false;
         lua_rawgeti(L, index, ++i);
-        if (!encode_new(m, lua_gettop(L), false)) return false;
+        if (!encode_field(m, lua_gettop(L))) return false;
         lua_pop(L, 1);
     }
     return put(m, "]", 1);
@@ -210,10 +220,12 @@ static bool merge_array(merger *m, int index, const char *text, const char *end)
 static bool merge(merger *m, int index, const char *text, const char *end) {
     if (*text == '{' && lua_rawlen(m->L, index) > 0 && shim_is_sequence(m->L, index)) { /* it has become an array */
         m->changed = true;
-        return encode_new(m, index, false);
+        return encode_field(m, index);
     }
-    if (*text == '{') return merge_object(m, index, text, end, NULL);
-    return merge_array(m, index, text, end);
+    m->depth++;
+    bool good = *text == '{' ? merge_object(m, index, text, end, NULL) : merge_array(m, index, text, end);
+    m->depth--;
+    return good;
 }
 
 typedef struct request { merger m; shim_record *r; bool good; } request;
@@ -260,7 +272,7 @@ static int merge_owned(merger *m, const shim_record *r, const char *text) {
     if (last < done) last = done;
     if (!put(m, done, (size_t)(last - done))) return 0;
     size_t brace = m->out->used;
-    if (!encode_new(m, 3, true)) return 0;
+    if (!encode_whole(m, 3, true)) return 0;
     m->out->bytes[brace] = ',';
     return 2;
 }
@@ -284,7 +296,7 @@ static int text_body(lua_State *L) {
             lua_rawgeti(L, 1, i);
             lua_rawseti(L, 2, i);
         }
-        q->good = encode_new(&q->m, 2, false);
+        q->good = encode_whole(&q->m, 2, false);
         return 0;
     }
     size_t begin = q->m.out->used;
@@ -306,11 +318,11 @@ static int text_body(lua_State *L) {
 
 /* Only new fields: the text stays whole but for its last brace. Nothing in the table is in the text, else its bit would be
  * set. [-0, +0, -] */
-static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, bool exact) {
+static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form) {
     const char *text = msg_text(r->message);
     size_t begin = out->used, kept = (size_t)(last_brace(text, text + msg_text_length(r->message)) - text);
     if (!shim_buffer_append(out, text, kept)) return -1;
-    if (shim_json_encode_as(L, index, out, problem, (json_form){true, exact}) != 0) {
+    if (shim_json_encode_as(L, index, out, problem, form) != 0) {
         out->used = begin;
         return -1;
     }
@@ -323,35 +335,65 @@ static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out,
     return 0;
 }
 
-int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, bool exact) {
-    const char *text = msg_text(r->message);
-    size_t begin = out->used, length = msg_text_length(r->message);
-    if (shim_record_is_untouched(r)) {
-        if (shim_buffer_append(out, text, length)) return 0;
-        snprintf(problem->text, sizeof problem->text, "cannot write value as JSON: not enough memory");
-        return -1;
+/* Whether the values in the text, which are in `depth` tables, are nested deeper than the limit. */
+static bool is_too_deep(const char *text, size_t length, int depth) {
+    int left = MSG_MAX_DEPTH - depth;
+    if (length / 2 <= (size_t)left) return false;
+    size_t openings = 0;
+    for (size_t i = 0; i < length; i++) openings += (text[i] | 0x20) == '{'; /* or '[' */
+    if (openings <= (size_t)left) return false;
+    for (const uint8_t *p = (const uint8_t *)text, *end = p + length; p < end; p++) {
+        if (*p == '"') p = (const uint8_t *)msg_json_skip((const char *)p, (const char *)end) - 1;
+        else if (*p == '{' || *p == '[') left--;
+        else if (*p == '}' || *p == ']') left++;
+        if (left < 0) return true;
     }
-    if (r->written) {
-        snprintf(problem->text, sizeof problem->text, "cannot write value as JSON: a cycle");
-        return -1;
-    }
-    r->written = true;
+    return false;
+}
+
+/* Appends the text of a record that was touched. */
+static int changed_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form) {
     if (!r->filled && r->owned == 0 && r->shape != NULL && r->shape->count > 0 && !r->shape->repeats) {
-        int status = append_new(L, index, r, out, problem, exact);
-        r->written = false;
-        return status;
+        return append_new(L, index, r, out, problem, form);
     }
-    request q = {{NULL, out, problem, text + length, false, exact}, r, false};
+    const char *end = msg_text(r->message) + msg_text_length(r->message);
+    request q = {{NULL, out, problem, end, false, form.exact, form.depth + 1}, r, false};
     lua_pushvalue(L, index);
     lua_pushcfunction(L, text_body);
     lua_insert(L, -2);
     lua_pushlightuserdata(L, &q);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-        lua_pop(L, 1);
-        no_memory(&q.m);
-        q.good = false;
-    }
-    r->written = false;
-    if (!q.good) out->used = begin;
+    int status = lua_pcall(L, 2, 0, 0);
+    if (status != LUA_OK) lua_pop(L, 1);
+    if (status == LUA_ERRMEM) return fail(problem, "not enough memory");
+    if (status != LUA_OK) return fail(problem, "too many records inside each other"); /* Lua's limit of C calls */
     return q.good ? 0 : -1;
+}
+
+int shim_record_text(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form) {
+    size_t begin = out->used;
+    if (r->written) return fail(problem, "a cycle");
+    if (begin > MSG_MAX_SIZE) return fail(problem, "the value is larger than 1 GB");
+    if (shim_record_is_untouched(r)) {
+        if (!shim_buffer_append(out, msg_text(r->message), msg_text_length(r->message))) {
+            return fail(problem, "not enough memory");
+        }
+    } else {
+        r->written = true;
+        form.object = true;
+        int status = changed_text(L, index, r, out, problem, form);
+        r->written = false;
+        if (status != 0) {
+            out->used = begin;
+            return -1;
+        }
+    }
+    if (out->used - begin > MSG_MAX_SIZE) {
+        out->used = begin;
+        return fail(problem, "the value is larger than 1 GB");
+    }
+    /* What is new was written with its depth in mind. */
+    if (form.depth == 0 || !is_too_deep(msg_text(r->message), msg_text_length(r->message), form.depth) ||
+        !is_too_deep((const char *)out->bytes + begin, out->used - begin, form.depth)) return 0;
+    out->used = begin;
+    return fail(problem, "nested deeper than 200");
 }

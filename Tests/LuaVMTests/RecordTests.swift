@@ -147,6 +147,10 @@ private let changes: [(String, String)] = [
         #"{"a": 1.0, "b":2.50,"c":"x\u0041y" , "d":[1, 2.0, {"e":1e2}],"f":{"g":null, "h":-0},"i":true}"#
     ),
     (
+        #"e.f.h = 0.0"#,
+        #"{"a": 1, "b":2.50,"c":"x\u0041y" , "d":[1, 2.0, {"e":1e2}],"f":{"g":null, "h":0.0},"i":true}"#
+    ),
+    (
         #"e.a = nil"#,
         #"{"b":2.50,"c":"x\u0041y" , "d":[1, 2.0, {"e":1e2}],"f":{"g":null, "h":-0},"i":true}"#
     ),
@@ -256,6 +260,38 @@ private let changes: [(String, String)] = [
                 "cannot send value.a: a function stays in the worker that made it", "cannot send value.a: a cycle",
                 "cannot write value as JSON: a cycle",
             ])
+    }
+
+    /// What a record's text has inside counts for the limit of depth, as a table's fields do.
+    @Test func recordsInsideEachOther_areNoDeeperThan200() {
+        let program = #"""
+            local function nested(levels)
+              local r = record('{"a":1,"b":2}', levels % 2 == 0)
+              for _ = 2, levels do
+                local outer = record('{"a":1,"b":2}', levels % 2 == 0)
+                outer.prev, r = r, outer
+              end
+              return r
+            end
+            local function depth(r) return r.prev and 1 + depth(r.prev) or 1 end
+            assert(depth(copy(nested(150))) == 150 and depth(copy(nested(200))) == 200)
+            assert(to_json(nested(150)) and sent(nested(150)):sub(1, 1) == '{')
+            for _, levels in ipairs { 201, 300 } do
+              assert(sent(nested(levels)):find('nested deeper than 200', 1, true), levels)
+              assert(to_json(nested(levels)) == nil, levels)
+            end
+            local deep = '{"[":"[{","a":' .. ('['):rep(199) .. (']'):rep(199) .. '}'
+            local r, outer = record(deep, true), record('{"a":1}', true)
+            assert(sent(r) == deep and to_json(r) == deep)
+            outer.a = r
+            for _, v in ipairs { outer, { r }, { a = r } } do
+              assert(sent(v):find('nested deeper than 200', 1, true) and sent(v):find('^cannot send value[.%[]'), sent(v))
+              assert(select(2, to_json(v)):find('nested deeper than 200', 1, true))
+            end
+            r.a = nil
+            assert(to_json(outer) == '{"a":{"[":"[{"}}')
+            """#
+        #expect(TestState().run(program, text: "") == .returned)
     }
 
     @Test func oneRead_decodesOneField() {

@@ -15,7 +15,7 @@ import Testing
 
     @Test func eachMethod_doesWhatItSays() throws {
         try expect(
-            ["20 40", "1 3", "1 2", "1 1 2 2", "101 103 106", "6", "2 3", "0", "nil"],
+            ["20 40", "1 3", "1 2", "1 1 2 2", "101 103 106", "6", "2 3", "0", "2 3", "nil"],
             """
             local function range(n) return stream.from(stream.range(1, n)) end
             local function show(t) print(table.concat(t, " ")) end
@@ -27,6 +27,7 @@ import Testing
             show(range(3):reduce(0, function(state, v) return state + v end):collect())
             show(range(9):skip(1):take(2):collect())
             print(#range(0):collect())
+            show(range(2):map({ process = function(v) return v + 1 end }, { workers = 2, ordered = true }):collect())
             print(stream.from(stream.range(1, 0)):map(function(v) return v end):collect()[1])
             """)
     }

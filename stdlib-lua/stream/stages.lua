@@ -104,7 +104,9 @@ end
 
 local function method(op)
   Pipeline[op] = function(self, name, fn, options)
-    if type(name) == "function" or (type(name) == "table" and fn == nil) then name, fn, options = op, name, fn end
+    if type(name) == "function" or (type(name) == "table" and type(fn) ~= "function") then
+      name, fn, options = op, name, fn
+    end
     text("argument 1 of " .. op, name)
     return stage_of(self, op, name, functions(op, name, fn, true), options)
   end

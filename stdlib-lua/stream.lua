@@ -32,7 +32,16 @@ stream.json = { encode = host.json_encode, decode = host.json_decode }
 
 stream.log = {}
 for _, level in ipairs { "debug", "info", "warn", "error" } do
-  stream.log[level] = function(message) host.log(level, tostring(message)) end
+  stream.log[level] = function(message, fields)
+    local text = type(message) == "table" and host.json_encode(message) or tostring(message)
+    if fields ~= nil then
+      if type(fields) ~= "table" then
+        misuse(("fields of log.%s expected a table, got %s"):format(level, host.kind(fields)))
+      end
+      text = text .. " " .. host.json_encode(fields)
+    end
+    host.log(level, text)
+  end
 end
 
 -- Functions of the program that embeds the host: stream.host.name(...).

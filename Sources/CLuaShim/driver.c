@@ -242,11 +242,8 @@ static int emit(lua_State *L) {
         return luaL_error(L, "emit: the stage has ended");
     check_owner(L, d);
     lua_settop(L, 1);
-    if (d->closed) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "closed");
-        return 2;
-    }
+    if (d->closed)
+        return emit_closed(L, d, true);
     if (!has_room(d) || d->rendezvous) {
         if (!shim_can_wait(L))
             return luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "

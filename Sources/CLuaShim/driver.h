@@ -44,6 +44,18 @@ static inline void check_owner(lua_State *L, const shim_driver *d) {
                       "output channel to tasks");
 }
 
+/* emit where nobody wants more: nil, "closed". A generator that goes on all the same would never end: the second time
+ * it raises, which the host takes for its end. `first`: it is the first stage's emit, so the generator's if there is one.
+ * [-0, +2, e] */
+static inline int emit_closed(lua_State *L, shim_driver *d, bool first) {
+    if (d->generates && d->told && first)
+        return luaL_error(L, "%s", SHIM_NOBODY_LISTENS);
+    d->told = d->told || first;
+    lua_pushnil(L);
+    lua_pushliteral(L, "closed");
+    return 2;
+}
+
 /* The key that a function returned is on top: pushes the number of the worker that is to get the message in hand. False:
  * it is no key, and the error is on top. [-0, +1, m] */
 bool shim_driver_key(lua_State *L, shim_driver *d);

@@ -199,12 +199,9 @@ static int start(lua_State *L) {
 }
 
 /* What emit returns. [-0, +1 or 2, m] */
-static int emitted(lua_State *L, shim_driver *d) {
-    if (d->closed) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "closed");
-        return 2;
-    }
+static int emitted(lua_State *L, shim_driver *d, int own) {
+    if (d->closed)
+        return emit_closed(L, d, own == 0);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -213,7 +210,7 @@ static int emit_again(lua_State *L, int status, lua_KContext context) {
     shim_driver *d = driver_of(L);
     int own = (int)lua_tointeger(L, lua_upvalueindex(STAGE));
     pass(L, d, (int)(context >> 3), (int)(context & 7), status, own, emit_again);
-    return emitted(L, d);
+    return emitted(L, d, own);
 }
 
 /* emit(value) of one stage: true, or nil, "closed" when nobody wants more. [-1, +1 or 2, e] */
@@ -223,14 +220,14 @@ static int emit(lua_State *L) {
     check_owner(L, d);
     lua_settop(L, 1);
     if (d->closed)
-        return emitted(L, d);
+        return emitted(L, d, own);
     if (lua_isnil(L, VALUE)) {
         shim_encode(L, VALUE, shim_scratch(vm_of(L)), &d->problem);
         return luaL_error(L, "%s", d->problem.text);
     }
     lua_pushcfunction(L, shim_message_handler);
     pass(L, d, own + 1, STEP_CALL, LUA_OK, own, emit_again);
-    return emitted(L, d);
+    return emitted(L, d, own);
 }
 
 /* stack: driver, table, stage. [-3, +1, m] */

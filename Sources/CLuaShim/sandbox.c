@@ -118,6 +118,13 @@ static int collectgarbage(lua_State *L) {
     return 1;
 }
 
+/* null.name: an error, which says what a field of JSON's null may mean better than Lua's "a userdata value" would.
+ * [-2, +0, v] */
+static int null_index(lua_State *L) {
+    if (lua_type(L, 2) == LUA_TSTRING) return luaL_error(L, "attempt to index JSON null (field '%s')", lua_tostring(L, 2));
+    return luaL_error(L, "attempt to index JSON null");
+}
+
 /* Of light userdata: the only one that scripts hold is JSON's null. [-1, +1, m] */
 static int null_tostring(lua_State *L) {
     lua_pushliteral(L, "null");
@@ -491,7 +498,11 @@ void shim_open_registry(lua_State *L) {
 
     shim_open_records(L);
     lua_pushlightuserdata(L, NULL);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 5);
+    lua_pushcfunction(L, null_index);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, null_index);
+    lua_setfield(L, -2, "__newindex");
     lua_pushcfunction(L, null_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pushliteral(L, "null");

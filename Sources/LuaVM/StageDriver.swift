@@ -102,6 +102,13 @@ public final class StageDriver {
         get { Int(driver.pointee.grant) }
         set { driver.pointee.grant = UInt32(newValue) }
     }
+    /// The script's function has no input: once nobody wants its output and it has been told so, the next `emit` raises
+    /// `nobodyListens`.
+    public var isGenerator: Bool {
+        get { driver.pointee.generates }
+        set { driver.pointee.generates = newValue }
+    }
+    public static let nobodyListens = SHIM_NOBODY_LISTENS
     /// Nobody wants the output: the driver returns, and `emit` returns `nil, "closed"`.
     public var isClosed: Bool {
         get { driver.pointee.closed }

@@ -7,10 +7,13 @@ public struct ConnectorError: Error, CustomStringConvertible, Sendable {
     public let description: String
     /// Nobody reads the other end any more (a closed pipe): the run ends quietly.
     public let isBrokenPipe: Bool
+    /// It is about a value rather than the connector: the message shall say which pipeline the value was in.
+    public let concernsValue: Bool
 
-    public init(_ description: String, isBrokenPipe: Bool = false) {
+    public init(_ description: String, isBrokenPipe: Bool = false, concernsValue: Bool = false) {
         self.description = description
         self.isBrokenPipe = isBrokenPipe
+        self.concernsValue = concernsValue
     }
 }
 

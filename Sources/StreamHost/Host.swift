@@ -7,7 +7,7 @@ import StreamIO
 
 /// Runs Lua stage scripts.
 ///
-///     let host = Host()
+///     var host = Host()
 ///     host.function("double") { arguments in ... }
 ///     let result = try await host.run(path: "script.lua")
 ///

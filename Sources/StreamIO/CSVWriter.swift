@@ -78,7 +78,8 @@ struct CSVWriter: ~Copyable {
         while fields.next() {
             guard let column = try column(fields.key, expected: expected) else {
                 throw problem(
-                    "field '\(try shown(fields.key))' is not in the header; name all fields with columns = { ... }")
+                    "field '\(try shown(fields.key))' is not in the header; name all fields with columns = { ... }, "
+                        + "or take it out of the record before")
             }
             switch fields.value.kind {
             case .nested:

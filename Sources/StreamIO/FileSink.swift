@@ -139,7 +139,7 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
                 gathered.append(UnsafeRawPointer(message) + Int(MSG_TEXT_OFFSET), Int(length))
             }
         } catch {
-            throw ConnectorError(error.description)
+            throw ConnectorError(error.description, concernsValue: true)
         }
         ends.append(gathered.count)
         guard gathered.count >= Self.gatheredBytes else { return }

@@ -197,7 +197,8 @@ extension HostAPI {
     /// kind(value): "a function", "a channel": for messages.
     static let kind: LuaFunction = { state, vm in
         let stack = LuaStack(state)
-        stack.push(stack.describe(1, limit: 60))
+        let text = stack.describe(1, limit: 60)
+        stack.push(stack.type(1) == .string ? "\"\(text)\"" : text)
         return 1
     }
 }

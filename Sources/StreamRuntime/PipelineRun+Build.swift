@@ -196,7 +196,7 @@ private struct Builder {
             return false
         case .null: pipeline.pump(from: input, to: nil, label: "the null sink", record: nil)
         case .channel: break  // what comes before puts into it
-        case .connector(let options): return pipeline.sink(options, input)
+        case .connector(let options): return pipeline.sink(options, input, place: pipeline.spec.place)
         case .function(let code): pipeline.sinkTask(.sink, code, input, worker)
         case .collect: pipeline.sinkTask(.collect, 0, input, worker)
         }

@@ -244,7 +244,7 @@ extension PipelineRun {
     // MARK: Sinks
 
     /// False: failed.
-    func sink(_ options: ConnectorOptions, _ input: Link) -> Bool {
+    func sink(_ options: ConnectorOptions, _ input: Link, place: String) -> Bool {
         guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else {
             return false
         }
@@ -257,7 +257,9 @@ extension PipelineRun {
                 $0.delivered += delivered
                 $0.dropped += left
             }
-            if let failure, !failure.isBrokenPipe { fail(failure.description) }
+            if let failure, !failure.isBrokenPipe {
+                fail((failure.concernsValue ? "the sink of \(place): " : "") + failure.description)
+            }
             partEnded()
         }
         return true

@@ -92,6 +92,7 @@ extension PipelineRun {
                 ])
             stack.setIndex(-2, Int64(index + 1))
         }
+        stack.markArray()
         stack.setField(-2, "stages")
     }
 

@@ -168,6 +168,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         switch group.stage.kind {
         case .process where isKey: drive()
         case .process where group.isGenerator:
+            driver.isGenerator = true
             call("process", 0, ports: ports) { [self] stack in
                 _ = pushEmit(stack, 0)
                 HostAPI.pushContext(stack, group.context)
@@ -223,7 +224,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         switch end {
         case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)
         case .failed(let failure):
-            if let reason = group.context.reason { stopped = reason } else { failed(failure) }
+            if let reason = group.context.reason {
+                stopped = reason
+            } else if !(driver.isClosed && failure.message.hasSuffix(StageDriver.nobodyListens)) {
+                failed(failure)
+            }
         case .stopped(let reason): stopped = reason
         }
         if isKey { teardown(0) } else { finishLink(0) }

@@ -92,7 +92,8 @@ private func fails(_ outcome: Outcome, _ text: String, _ location: SourceLocatio
         #expect(outcome.output == "a,b\n2,1\n3,\n")
         fails(
             outcome,
-            "cannot write record 3 as CSV: field 'z' is not in the header; name all fields with columns = { ... }")
+            "the sink of script.lua:2: cannot write record 3 as CSV: field 'z' is not in the header; name all fields with "
+                + "columns = { ... }, or take it out of the record before")
     }
 
     @Test func options_mistakesAreNamed() throws {

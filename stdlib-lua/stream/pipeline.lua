@@ -160,6 +160,11 @@ function Pipeline.to(self, sink, options)
     options = check_options("to", options, { close = true })
     description = { kind = "channel", channel = sink, keep_open = options.close == false }
   elseif type(sink) == "function" then
+    for name, make in pairs(connectors.make) do
+      if sink == make then
+        misuse(("to got the function stream.%s itself: call it, as in :to(stream.%s())"):format(name, name))
+      end
+    end
     description = { kind = "function", code = sink }
   elseif connectors.is_sink(sink) then
     description = sink

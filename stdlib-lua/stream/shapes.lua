@@ -3,6 +3,7 @@ local host = ...
 
 local misuse, place = host.misuse, host.place
 local options_of, pipelines = host.part "options", host.part "pipeline"
+local connectors = host.part "connectors"
 local unknown, check_options = options_of.unknown, options_of.check
 local whole, text = options_of.whole, options_of.text
 local is_pipeline, describe, expect_pipeline = pipelines.is_pipeline, pipelines.describe, pipelines.expect
@@ -54,7 +55,9 @@ function Pipeline.merge(self, ...)
     if type(other) == "userdata" and host.kind(other) == "a pipeline" then
       misuse(("argument %d of merge is a pipeline that has an end: leave out its :to(...)"):format(i))
     elseif not is_pipeline(other) then
-      misuse(("argument %d of merge expected a pipeline without an end, got %s"):format(i, host.kind(other)))
+      local is_source = host.is_channel(other) or connectors.is_source(other)
+      misuse(("argument %d of merge expected a pipeline without an end, got %s"):format(i,
+        is_source and "a source: wrap it in stream.from(...)" or host.kind(other)))
     elseif rawget(other, "branch") then
       misuse(("argument %d of merge is a branch of %s; write branch:merge(other) there"):format(i,
         rawget(other, "branch").what))

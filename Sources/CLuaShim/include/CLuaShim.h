@@ -233,6 +233,8 @@ typedef struct shim_driver {
     bool objects;           /* messages in out may hold host objects */
     bool rendezvous;        /* each message is handed over before the next is made */
     bool closed;            /* nobody reads the output any more */
+    bool generates;         /* the script's function has no input: it ends by itself, or when emit says that nobody listens */
+    bool told;              /* emit has said so */
     /* state */
     int stage, want;
     int step;               /* where the driver goes on: driver.c */
@@ -256,6 +258,7 @@ bool shim_lets_go(lua_State *L, int index, unsigned parameter, bool returns);
 bool shim_push_driver(lua_State *L, shim_driver *driver);
 /* Pushes the traceback of `co` as a string, "" on no memory. [-0, +1, -] */
 void shim_push_traceback(lua_State *L, lua_State *co);
+#define SHIM_NOBODY_LISTENS "emit: nobody wants more values, and it has been told so"
 /* Pushes `emit` of this driver for setup, flush and generate. */
 bool shim_push_emit(lua_State *L, shim_driver *driver);
 

@@ -52,7 +52,9 @@ let package = Package(
         .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),
         .executableTarget(
             name: "streamhost",
-            dependencies: ["StreamHost", .product(name: "ArgumentParser", package: "swift-argument-parser")]
+            dependencies: [
+                "StreamHost", "StreamRuntime", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]
         ),
     ]
 )

@@ -267,7 +267,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// A line on standard error.
     func log(_ text: String) {
-        var line = "streamhost: " + text + "\n"
+        var line = "streamhost: " + text.printable + "\n"
         line.withUTF8 { environment.errors.enqueue(UnsafeRawBufferPointer($0)) }
     }
 

@@ -1,6 +1,7 @@
 // Runs one script under signals, and turns how it ended into an exit status.
 import Glibc
 import StreamHost
+import StreamRuntime
 
 struct ScriptRunner {
     /// Nanoseconds.
@@ -43,7 +44,7 @@ struct ScriptRunner {
     fileprivate func report(_ text: String) {
         let isColoured =
             isatty(2) == 1 && Self.variable("TERM") != "dumb" && (Self.variable("NO_COLOR") ?? "").isEmpty
-        let line = (isColoured ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text + "\n"
+        let line = (isColoured ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text.printable + "\n"
         var bytes = Array(line.utf8)[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { write(2, $0.baseAddress!, $0.count) }

@@ -152,4 +152,20 @@ import Testing
         #expect(outcome.output == "nil\ttimeout\nnil\tcanceled\n", "\(outcome.errors)")
         #expect(outcome.errors == "")
     }
+
+    /// Messages quote the input, and no terminal obeys it.
+    @Test func controlCharactersOfTheInput_areSpelledInMessages() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require "stream"
+            stream.from(stream.stdin { format = "json" }, { on_error = "skip" })
+              :map("fail", function(r) error("bad " .. r.a, 0) end, { on_error = "stop" })
+              :to(stream.stdout())
+            """, input: "{\"a\":\u{1B}[2J}\n{\"a\":\"é\\u001b[31m\\u0007\\u009b\"}\n")
+        #expect(outcome.status == 1)
+        #expect(outcome.errors.contains(#"{"a":\x1b[2J}"#), "\(outcome.errors)")
+        #expect(outcome.errors.contains(#"bad é\x1b[31m\x07\x9b"#), "\(outcome.errors)")
+        #expect(
+            !outcome.errors.unicodeScalars.contains { $0.value < 0x20 && $0 != "\n" && $0 != "\t" || $0 == "\u{9b}" })
+    }
 }

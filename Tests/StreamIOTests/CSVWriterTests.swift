@@ -107,7 +107,7 @@ struct CSVWriterTests {
         arguments: [
             (
                 [#"{"a":1}"#, #"{"a":1,"x":2}"#],
-                "cannot write record 2 as CSV: field 'x' is not in the header; name all fields with columns = { ... }"
+                "cannot write record 2 as CSV: field 'x' is not in the header; name all fields with columns = { ... }, or take it out of the record before"
             ),
             (
                 [#"{"a":[1]}"#],

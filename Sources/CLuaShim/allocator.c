@@ -31,7 +31,7 @@ enum {
     FINE_CLASSES = FINE_MAX / STEP,
     SMALL_MAX = 2048,
     CLASSES = FINE_CLASSES + 12,
-    FIRST_CHUNK = 16 << 10,                     /* the libraries, which every state has */
+    FIRST_CHUNK = 24 << 10,                     /* the libraries, and a stage: what every state has */
     SMALL_CHUNK = 2 << 10, SMALL_CHUNKS = 9,    /* many states need little more */
     MIDDLE_CHUNK = 32 << 10, MIDDLE_CHUNKS = 64,
     LAST_CHUNK = 64 << 10,

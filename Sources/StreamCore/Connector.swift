@@ -119,7 +119,9 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// What to do with input that is not a value; set by the host.
     private let reject: @Sendable (_ problem: String, _ text: String) -> Bool
 
-    private static let batchLimit = 256
+    /// Where others can work on the first part of a full queue while the rest is filled, a batch is a quarter of it; on
+    /// one processor each hand-over only costs.
+    private let batchLimit: Int
     private static let batchBytes = 128 << 10
 
     /// - Parameter reject: gets a problem and the offending text, shortened; false: the source fails with it.
@@ -131,6 +133,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         self.scheduler = scheduler
         self.context = context
         self.reject = reject
+        batchLimit = min(256, scheduler.threads > 1 ? max(1, channel.capacity / 4) : channel.capacity)
         parker = ThreadParker(scheduler: scheduler, context: context)
     }
 
@@ -252,7 +255,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         }
         flush()
         while granted == 0 && !isClosed {
-            switch channel.reserve(scheduler.batchLimit(Self.batchLimit), parker.waiter) {
+            switch channel.reserve(scheduler.batchLimit(batchLimit), parker.waiter) {
             case .granted(let n): granted = n
             case .closed: isClosed = true
             case .waiting:

@@ -1,4 +1,5 @@
 // The scheduler of real runs: a thread a core, and one thread for timers and for slices that are too old.
+import CMessage
 import DequeModule
 import Glibc
 import Synchronization
@@ -21,7 +22,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         /// Runs once on each thread before its first job.
         public var onThreadStart: (@Sendable () -> Void)?
 
-        public init(threads: Int = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))) { self.threads = threads }
+        public init(threads: Int = Int(msg_processors())) { self.threads = threads }
     }
 
     /// What is known of one thread.
@@ -29,8 +30,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         /// When its job began, 0 between jobs.
         let since = Atomic<Int64>(0)
         var thread = pthread_t()
-
     }
+
     /// The next job of each place: in plain memory, since idle threads look at them again and again, and a reference
     /// count at each look would cost the busy ones.
     private let nexts: UnsafeMutablePointer<Atomic<UnsafeMutableRawPointer?>>
@@ -134,6 +135,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         queue.removeAll()
         for place in places.indices { _ = exchangeNext(place, nil) }
     }
+
+    public override var threads: Int { configuration.threads }
 
     public override var now: Int64 { Self.clock() }
 

@@ -34,7 +34,7 @@ def workloads(bench, work, python):
     """All of them, in the table's order. `{n}` in a command is the count."""
     file = lambda name: "%s/%s" % (bench, name)
     go = lambda name: "%s/go/%s" % (work, name)
-    json_size, combined_size = (200000, 10000), (400000, 20000)
+    json_size, combined_size = (400000, 10000), (400000, 20000)
     lua_peer = ["lua5.4", file("combined_plain.lua")]
     awk = [
         Peer("gawk", "gawk", ["gawk", "-f", file("combined.awk")], None),

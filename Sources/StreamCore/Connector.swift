@@ -119,9 +119,10 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     /// What to do with input that is not a value; set by the host.
     private let reject: @Sendable (_ problem: String, _ text: String) -> Bool
 
-    /// Where others can work on the first part of a full queue while the rest is filled, a batch is a quarter of it; on
-    /// one processor each hand-over only costs.
-    private let batchLimit: Int
+    private static let batchLimit = 256
+    /// So many values are handed over at once. Where others can work on the first part of a queue while the rest is
+    /// filled that is a quarter of it; on one processor each hand-over only costs.
+    private let share: Int
     private static let batchBytes = 128 << 10
 
     /// - Parameter reject: gets a problem and the offending text, shortened; false: the source fails with it.
@@ -133,7 +134,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         self.scheduler = scheduler
         self.context = context
         self.reject = reject
-        batchLimit = min(256, scheduler.threads > 1 ? max(1, channel.capacity / 4) : channel.capacity)
+        share = scheduler.threads > 1 ? max(1, channel.capacity / 4) : .max
         parker = ThreadParker(scheduler: scheduler, context: context)
     }
 
@@ -236,9 +237,25 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     private func makeRoom(for size: Int) -> Bool {
         if count >= granted || used >= Self.batchBytes {
             guard makeRoom() else { return false }
+        } else if count >= share {
+            handOver()
+            if isClosed { return false }
         }
         if capacity - used < size { grow(size) }
         return true
+    }
+
+    /// Sends what is gathered, and keeps the room that is left.
+    private func handOver() {
+        let part = takeBatch(), count = part.count
+        if channel.commit(part, unused: 0) {
+            sent += count
+            granted -= count
+        } else {
+            dropped += part.drop()
+            granted = 0
+            isClosed = true
+        }
     }
 
     private func grow(_ size: Int) {
@@ -255,7 +272,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         }
         flush()
         while granted == 0 && !isClosed {
-            switch channel.reserve(scheduler.batchLimit(batchLimit), parker.waiter) {
+            switch channel.reserve(scheduler.batchLimit(Self.batchLimit), parker.waiter) {
             case .granted(let n): granted = n
             case .closed: isClosed = true
             case .waiting:

@@ -35,13 +35,13 @@ struct RunCommand: ParsableCommand {
             """)
 
     @Option(help: ArgumentHelp("How long a drain may take after a signal.", valueName: "duration"))
-    var drainTimeout = "30s"
+    var drainTimeout = Self.defaultDrainTimeout
 
     @Flag(help: "Shows no progress on the terminal. By default a run of more than two seconds does.")
     var noProgress = false
 
     @Option(help: ArgumentHelp("How long a run lasts before its progress shows.", visibility: .hidden))
-    var progressDelay = "2s"
+    var progressDelay = Self.defaultProgressDelay
 
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
@@ -49,6 +49,19 @@ struct RunCommand: ParsableCommand {
     @Argument(
         parsing: .captureForPassthrough, help: "What the script finds in `arg`.", completion: .file())
     var arguments: [String] = []
+
+    private static let defaultDrainTimeout = "30s", defaultProgressDelay = "2s"
+
+    /// `run SCRIPT ARGUMENT...` without options, as nearly all runs are: reading that needs no parser, which takes more
+    /// time than all else until the script's first line. Returns if the command line is another one.
+    static func runIfPlain(_ arguments: [String]) {
+        guard arguments.count >= 3, arguments[1] == "run", !arguments[2].hasPrefix("-") else { return }
+        let status = ScriptRunner(
+            drainTimeout: Quantity.nanoseconds(defaultDrainTimeout)!,
+            progress: Progress(delay: Quantity.nanoseconds(defaultProgressDelay)!)
+        ).run(arguments[2], arguments: Array(arguments[3...]))
+        _exit(status)
+    }
 
     func validate() throws {
         if Quantity.nanoseconds(drainTimeout) == nil {

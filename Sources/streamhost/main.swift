@@ -3,6 +3,7 @@ import ArgumentParser
 import Glibc
 
 occupyClosedDescriptors()
+RunCommand.runIfPlain(CommandLine.arguments)
 do {
     var command = try Streamhost.parseAsRoot()
     try command.run()

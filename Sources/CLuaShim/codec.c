@@ -140,7 +140,7 @@ static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_prob
     return out->used > MSG_MAX_SIZE ? fail(L, p, f, "the value is larger than 1 GB") : 0;
 }
 
-static bool is_marked_array(lua_State *L, int index) {
+bool shim_is_marked_array(lua_State *L, int index) {
     if (!lua_getmetatable(L, index))
         return false;
     lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_array);
@@ -215,7 +215,7 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
         pairs++;
         lua_pop(L, 1);
     }
-    out->bytes[head] = is_marked_array(L, index) ? MSG_TABLE_IS_ARRAY : 0;
+    out->bytes[head] = shim_is_marked_array(L, index) ? MSG_TABLE_IS_ARRAY : 0;
     memcpy(out->bytes + head + 1, &array, sizeof array);
     memcpy(out->bytes + head + 5, &pairs, sizeof pairs);
     return 0;

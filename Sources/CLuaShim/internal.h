@@ -64,6 +64,8 @@ static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspa
 int shim_encode_raising(lua_State *L, int index, shim_buffer *out, shim_problem *problem);
 /* Pushes the nested value at p; returns what follows it. [-0, +1, m] */
 const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p);
+/* True if the table's metatable is the one of stream.array. [-0, +0, -] */
+bool shim_is_marked_array(lua_State *L, int index);
 /* What follows the nested value at p. */
 const uint8_t *shim_skip_value(const uint8_t *p);
 

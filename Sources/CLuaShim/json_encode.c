@@ -349,15 +349,6 @@ static bool write_array(encoder *e, int index, lua_Unsigned count, level *here) 
     return put_byte(e, here, ']');
 }
 
-/* True if the table's metatable is the one of stream.array. [-0, +0, -] */
-static bool is_marked_array(lua_State *L, int index) {
-    if (!lua_getmetatable(L, index)) return false;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_array);
-    bool marked = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return marked;
-}
-
 /* True if the table has exactly the keys 1...count, where count is its raw length. [-0, +0, -] */
 static bool has_only(lua_State *L, int index, lua_Unsigned count) {
     lua_Unsigned pairs = 0;
@@ -392,7 +383,7 @@ static bool write_table(encoder *e, int index, const level *at) {
     }
     if (r != NULL && !shim_record_fill_protected(L, index, r)) return no_memory(e, at);
     lua_Unsigned count = lua_rawlen(L, index);
-    bool marked = is_marked_array(L, index);
+    bool marked = shim_is_marked_array(L, index);
     if (count > 0 || marked) {
         if (has_only(L, index, count)) return write_array(e, index, count, &here);
         if (marked) return cannot_write(e, at, "an array with holes or other keys");

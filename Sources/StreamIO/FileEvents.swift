@@ -43,13 +43,7 @@ final class WakePipe: Sendable {
     private let writing: Int32
 
     init() {
-        var ends: (Int32, Int32) = (-1, -1)
-        _ = withUnsafeMutableBytes(of: &ends) { pipe($0.baseAddress!.assumingMemoryBound(to: Int32.self)) }
-        for end in [ends.0, ends.1] where end >= 0 {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
-        (descriptor, writing) = ends
+        (descriptor, writing) = wakePipe()
     }
 
     deinit {

@@ -10,13 +10,7 @@ final class StopEvent: Sendable {
     private let raised = Atomic<Bool>(false)
 
     init() {
-        var ends: (Int32, Int32) = (-1, -1)  // a pipe: Glibc's module has no eventfd() and no pipe2()
-        _ = withUnsafeMutableBytes(of: &ends) { pipe($0.baseAddress!.assumingMemoryBound(to: Int32.self)) }
-        for end in [ends.0, ends.1] where end >= 0 {
-            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-            _ = fcntl(end, F_SETFL, O_NONBLOCK)
-        }
-        (descriptor, writing) = ends
+        (descriptor, writing) = wakePipe()
     }
 
     deinit {
@@ -34,6 +28,18 @@ final class StopEvent: Sendable {
         _ = Glibc.write(writing, &byte, 1)
         errno = error
     }
+}
+
+/// The two ends of a pipe that wakes who polls the first one; -1 where the system has no more descriptors. (Glibc's
+/// module has no eventfd() and no pipe2().)
+func wakePipe() -> (reading: Int32, writing: Int32) {
+    var ends: (Int32, Int32) = (-1, -1)
+    _ = withUnsafeMutableBytes(of: &ends) { pipe($0.baseAddress!.assumingMemoryBound(to: Int32.self)) }
+    for end in [ends.0, ends.1] where end >= 0 {
+        _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+        _ = fcntl(end, F_SETFL, O_NONBLOCK)
+    }
+    return ends
 }
 
 /// The system's words for an error number, as they stand in a sentence: "no such file or directory".

@@ -27,12 +27,8 @@ enum HostAPI {
         methods: [("err", contextError), ("cause", contextCause), ("cancel", contextCancel)])
 
     private static func type(of object: SharedObject) -> LuaObjectType {
-        switch object {
-        case is Channel: channelType
-        case is LuaTask: taskType
-        case is PipelineRun: pipelineType
-        default: contextType
-        }
+        guard let object = object as? any LuaVisible else { preconditionFailure("scripts see objects of known types") }
+        return object.luaType
     }
 
     static func push(_ stack: LuaStack, _ object: SharedObject) {
@@ -116,7 +112,9 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = [
+    private static let functions: [(String, LuaFunction)] = general
+
+    private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
         ("chan", makeChannel), ("go", go), ("sleep", sleep), ("now", now), ("run", runPipelines),
         ("declare", declare), ("collect", collect), ("kind", kind), ("is_channel", isChannel),
@@ -167,12 +165,10 @@ enum HostAPI {
         if let timeout {
             let waiter = task.waiter!
             let generation = waiter.generation
-            let timer = Timer(deadline: worker.scheduler.now &+ timeout) {
-                if case .sleep = wait {
-                    waiter.end(generation, .done)
-                } else {
-                    waiter.end(generation, .ended(.timeout))
-                }
+            var atDeadline = WaitOutcome.ended(.timeout)
+            if case .sleep = wait { atDeadline = .done }
+            let timer = Timer(deadline: worker.scheduler.now &+ timeout) { [atDeadline] in
+                waiter.end(generation, atDeadline)
             }
             task.timer = timer
             worker.scheduler.arm(timer)
@@ -217,13 +213,14 @@ enum HostAPI {
             case .pipeline(let pipeline): return outcome(of: pipeline, stack)
             case .allPipelines: return outcomeOfAll(worker, stack)
             case .output: return 0
+            case .host(let other): return other.finish(worker, stack)
             default:
                 stack.push(true)
                 return 1
             }
         case .ended(let reason):
             task.waiter.outbox.drop()
-            wait.channel?.forget()
+            wait.abandon()
             if case .range = wait {
                 stack.pushNil()
                 return 1
@@ -248,6 +245,16 @@ enum HostAPI {
 
     static let durationHint = #"a duration: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h""#
 }
+
+/// A host object that scripts can hold.
+protocol LuaVisible: SharedObject {
+    var luaType: LuaObjectType { get }
+}
+
+extension Channel: LuaVisible { var luaType: LuaObjectType { HostAPI.channelType } }
+extension LuaTask: LuaVisible { var luaType: LuaObjectType { HostAPI.taskType } }
+extension PipelineRun: LuaVisible { var luaType: LuaObjectType { HostAPI.pipelineType } }
+extension Context: LuaVisible { var luaType: LuaObjectType { HostAPI.contextType } }
 
 /// Durations and sizes as text.
 public enum Quantity {

@@ -22,6 +22,16 @@ struct ScriptFailure: Sendable {
     var isMisuse = false
 }
 
+/// A wait for something that has no case of its own in `Wait`.
+protocol HostWait: AnyObject {
+    /// What the task does meanwhile, for reports: "waiting for the limiter of script.lua:3".
+    var description: String { get }
+    /// It ended with `.done`: pushes the results and returns their number.
+    func finish(_ worker: Worker, _ stack: LuaStack) -> Int32
+    /// It ended otherwise, and nobody will tell: takes back what it left elsewhere. On the worker's thread.
+    func abandon()
+}
+
 /// What a task's function is waiting for, and so what `finish` gives it.
 enum Wait {
     case none
@@ -33,6 +43,7 @@ enum Wait {
     case pipeline(PipelineRun)
     case allPipelines
     case output
+    case host(any HostWait)
 
     var description: String {
         switch self {
@@ -44,6 +55,7 @@ enum Wait {
         case .pipeline: "waiting for a pipeline"
         case .allPipelines: "waiting for the pipelines"
         case .output: "waiting for standard output"
+        case .host(let wait): wait.description
         }
     }
 
@@ -52,6 +64,12 @@ enum Wait {
         case .send(let channel), .receive(let channel), .range(let channel): channel
         default: nil
         }
+    }
+
+    /// It ended in another way than the one it was for.
+    func abandon() {
+        channel?.forget()
+        if case .host(let wait) = self { wait.abandon() }
     }
 }
 

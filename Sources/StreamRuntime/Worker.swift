@@ -377,7 +377,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }
             task.waiter.outbox.drop()
-            task.wait.channel?.forget()
+            task.wait.abandon()
             task.complete(.stopped(.canceled))
         }
         tasks = [:]

@@ -16,9 +16,11 @@ import CMessage
 ///
 /// - Complexity: each operation O(1) amortised, `takeBatch` O(messages copied).
 public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guards `state` and `stored`
-    private let lock = Lock()
-    private var state: ChannelState<Party>
-    private var stored = MessageQueue()
+    let lock = Lock()
+    var state: ChannelState<Party>
+    var stored = MessageQueue()
+    /// Of a channel whose policy is not `block`.
+    let shedding: Shedding?
     public let name: String
 
     /// Who waits on a channel, under which generation of its waiter.
@@ -41,15 +43,30 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         self.init(capacity: capacity, bytes: bytes, name: name, fault: nil)
     }
 
+    /// A link of a pipeline with a policy of its own.
+    public convenience init(
+        capacity: Int, bytes: Int, name: String, policy: OverflowPolicy, scheduler: Scheduler
+    ) {
+        let shedding = policy.overflow == .block ? nil : Shedding(policy, scheduler)
+        self.init(capacity: capacity, bytes: bytes, name: name, fault: nil, shedding: shedding)
+    }
+
     /// With a planted bug: it exists so that the tests can be tested.
-    init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+    init(
+        capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?, shedding: Shedding? = nil
+    ) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
-        state = ChannelState(capacity: capacity, byteBound: bytes, fault: fault)
+        self.shedding = shedding
+        isOneByOne = capacity == 0 || shedding != nil
+        state = ChannelState(
+            capacity: capacity, byteBound: bytes, overflow: shedding?.policy.overflow ?? .block, fault: fault)
     }
 
     public let capacity: Int
+    /// Values go in by `send` and come out one at a time: a rendezvous, or a queue that may drop what comes.
+    public let isOneByOne: Bool
     /// Messages that can be received.
     public var count: Int { lock.withLock { stored.count } }
     /// Messages stored, and those that batch readers have taken and not handed on.
@@ -65,21 +82,29 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
         lock.withLock { (sent, received, dropped) }
     }
-    private var sent: UInt64 = 0, received: UInt64 = 0, dropped: UInt64 = 0
+    var sent: UInt64 = 0
+    private var received: UInt64 = 0, dropped: UInt64 = 0
 
-    public enum SendResult: Equatable { case sent, full, closed, waiting }
+    /// `overflow`: the queue's policy is to fail; the message counts as sent and was dropped.
+    public enum SendResult: Equatable { case sent, full, closed, waiting, overflow }
     public enum ReceiveResult: Equatable { case received, empty, closed, waiting }
 
     // MARK: One message at a time
 
     /// Sends `message` if that needs no wait. Its objects change owner only if the result is `.sent`.
-    public func trySend(_ message: MessagePointer) -> SendResult { send(message, nil) }
+    /// - Parameter refuses: where the queue's policy would drop `message`, or fail, the result is `.full`.
+    public func trySend(_ message: MessagePointer, refuses: Bool = false) -> SendResult {
+        send(message, nil, refuses: refuses)
+    }
 
     /// Sends; where that needs a wait, leaves `message` in the waiter's outbox and queues up: `.waiting`. Without a
     /// waiter: `.full`.
-    public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
+    public func send(
+        _ message: MessagePointer, _ waiter: Waiter?, index: Int = 0, refuses: Bool = false
+    ) -> SendResult {
         lock.lock()
-        switch state.send(size: message.size, counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) }) {
+        let decision = state.send(size: message.size, counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) })
+        switch decision {
         case .deliver(let party):
             sent += 1
             received += 1
@@ -93,15 +118,20 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             lock.unlock()
             return .sent
         case .full:
+            var timer: Timer?
             if let waiter {
                 waiter.outbox.fill(message)
-                state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: index))
+                let party = Party(waiter: waiter, generation: waiter.begin(), index: index)
+                state.enqueueSender(party)
+                if shedding != nil { timer = limitWait(of: party) }
             }
             lock.unlock()
+            if let timer { shedding!.scheduler.arm(timer) }
             return waiter == nil ? .full : .waiting
         case .closed:
             lock.unlock()
             return .closed
+        case .evict, .drop, .fail: return shed(message, decision, refuses: refuses)
         }
     }
 
@@ -204,10 +234,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         lock.lock()
         if !stored.isEmpty {
             seat?.took()
-            let batch = stored.take(most)
-            state.taken(batch.count)
+            let batch = stored.take(isOneByOne ? 1 : most)
+            state.taken(batch.count, bytes: batch.byteCount)
             received += UInt64(batch.count)
+            let served = isOneByOne ? serveSenders() : []
             lock.unlock()
+            notify(served)
             return .batch(batch)
         }
         if state.capacity == 0 {  // a rendezvous: straight from a sender, who is in no queue
@@ -264,6 +296,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             party.waiter.outcome = .closed(index: party.index)
             ended.append(party.waiter)
         }
+        shedding?.settle()
         lock.unlock()
         notify(ended)
         return true
@@ -281,6 +314,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             party.waiter.outcome = .closed(index: party.index)
             ended.append(party.waiter)
         }
+        shedding?.settle()
         lock.unlock()
         notify(ended)
         return left
@@ -288,7 +322,42 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     /// A wait on this channel ended otherwise: what it left here is stale.
     public func forget() {
-        lock.withLock { state.noteStale { !$0.waiter.isOpen($0.generation) } }
+        lock.withLock {
+            state.noteStale { !$0.waiter.isOpen($0.generation) }
+            shedding?.settle()
+        }
+    }
+
+    // MARK: A reader that bounds its intake
+
+    /// Nothing is let in until the reader has said how much it wants (`request`), or takes what comes (`openIntake`).
+    public func holdIntake() { lock.withLock { state.hold() } }
+
+    /// Unless the reader has requested, it takes what comes.
+    public func openIntake() {
+        lock.lock()
+        var served: [Waiter] = []
+        if state.isHeld {
+            state.open()
+            served = serveSenders()
+        }
+        lock.unlock()
+        notify(served)
+    }
+
+    /// Lets in `n` messages more: from the first request on, no more than were requested in all. False: its intake was
+    /// never held, so it takes no requests.
+    public func request(_ n: Int) -> Bool {
+        lock.lock()
+        guard state.takesRequests else {
+            lock.unlock()
+            return false
+        }
+        state.request(n)
+        let served = serveSenders()
+        lock.unlock()
+        notify(served)
+        return true
     }
 
     // MARK: Serving those who wait; under the lock. The waiters returned are told after it.
@@ -323,6 +392,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             }
             served.append(party.waiter)
         }
+        shedding?.settle()
         return served
     }
 
@@ -332,11 +402,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         while !stored.isEmpty, let party = state.nextReceiver({ $0.waiter.claim($0.generation) }) {
             if party.batch > 0 {
                 party.seat?.took()
-                let batch = stored.take(party.batch)
-                state.taken(batch.count)
+                let batch = stored.take(isOneByOne ? 1 : party.batch)
+                state.taken(batch.count, bytes: batch.byteCount)
                 received += UInt64(batch.count)
                 party.waiter.batch = batch
                 party.waiter.outcome = .batch
+                if isOneByOne { served += serveSenders() }
             } else {
                 stored.removeFirst(into: party.waiter.inbox)
                 state.received(size: party.waiter.inbox.message!.size)

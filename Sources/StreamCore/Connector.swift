@@ -110,6 +110,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     private var granted = 0
     /// Nobody wants more values, or the run was cancelled: return from `run`.
     public private(set) var isClosed = false
+    /// Its queue was full, and that is a failure.
+    public private(set) var isFull = false
     /// Values handed over.
     public private(set) var sent = 0
     /// Values that were gathered and found nobody.
@@ -188,10 +190,14 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         guard count > 0 || granted > 0 else { return }
         defer { meter.set(Meter.Counts(emitted: sent, dropped: dropped)) }
         let full = takeBatch()
-        if channel.capacity == 0 {
+        if channel.isOneByOne {
             while let message = full.first {
                 switch channel.send(message, parker.waiter) {
                 case .sent: sent += 1
+                case .overflow:
+                    sent += 1
+                    isFull = true
+                    isClosed = true
                 case .waiting:
                     if case .sent = parker.park() {
                         sent += 1
@@ -266,7 +272,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     }
 
     private func makeRoom() -> Bool {
-        if channel.capacity == 0 {
+        if channel.isOneByOne {
             if count > 0 { flush() }
             return !isClosed
         }

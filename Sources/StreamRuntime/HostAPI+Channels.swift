@@ -50,11 +50,14 @@ extension HostAPI {
         switch stack.encode(2, in: vm!) {
         case .failure(let problem): return misuse(worker, stack, problem.description)
         case .success(let message):
-            switch channel.trySend(message) {
+            switch channel.trySend(message, refuses: !waits) {
             case .sent:
                 worker.countSent(on: channel)
                 stack.push(true)
                 return 1
+            case .overflow:
+                worker.countSent(on: channel)
+                return full(worker, stack, channel)
             case .closed:
                 message.releaseObjects()
                 return refuse(stack, .closed)
@@ -72,6 +75,9 @@ extension HostAPI {
                     worker.countSent(on: channel)
                     stack.push(true)
                     return 1
+                case .overflow:
+                    worker.countSent(on: channel)
+                    return full(worker, stack, channel)
                 case .closed, .full:
                     message.releaseObjects()
                     return refuse(stack, .closed)
@@ -79,6 +85,13 @@ extension HostAPI {
                 }
             }
         }
+    }
+
+    /// The queue behind a stage is full, and its policy is to fail: raises that at the script's line.
+    private static func full(_ worker: Worker, _ stack: LuaStack, _ channel: Channel) -> Int32 {
+        let place = stack.place
+        stack.push((place.isEmpty ? "" : place + ": ") + channel.overflowMessage)
+        return LuaResult.raise
     }
 
     static let channelSend: LuaFunction = { state, vm in send(state, vm, waits: true) }

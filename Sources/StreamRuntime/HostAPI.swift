@@ -12,7 +12,7 @@ enum HostAPI {
         methods: [
             ("send", channelSend), ("try_send", channelTrySend), ("recv", channelReceive),
             ("try_recv", channelTryReceive), ("range", channelRange), ("close", channelClose),
-            ("is_closed", channelIsClosed), ("capacity", channelCapacity),
+            ("is_closed", channelIsClosed), ("capacity", channelCapacity), ("request", channelRequest),
         ],
         metamethods: [("__len", channelLength)])
     static let taskType = LuaObjectType(

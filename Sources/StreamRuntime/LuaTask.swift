@@ -85,6 +85,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var timer: Timer?
     /// Arguments on its stack for the next resume.
     var arguments: Int32
+    /// The input of a stage's function: held until that has requested, or first waits.
+    var heldInput: Channel?
     /// The ports of the stage whose driver this task runs.
     var ports: StagePorts?
     private let completion: (LuaTask, TaskEnd) -> Void

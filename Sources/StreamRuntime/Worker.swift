@@ -193,6 +193,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 settle()
                 return .again
             }
+            if let held = task.heldInput {
+                task.heldInput = nil
+                held.openIntake()
+            }
             if !declared.isEmpty { startDeclared() }
         }
         if let onIdle, tasks.isEmpty, !ending {
@@ -305,7 +309,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         switch ports.driver.takeRequest() {
         case .nothing: return nil
         case .input: return ports.refill(task.waiter)
-        case .output: return ports.send(task.waiter)
+        case .output:
+            let progress = ports.send(task.waiter)
+            // A queue that drops never makes it wait, so nothing else tells it of the end.
+            if ports.driver.isRendezvous, progress == .ready, let reason = task.context.reason { ports.abandon(reason) }
+            return progress
         case .judgement:
             ports.driver.pushFault(task.stack)
             let failure = memoryFailure ?? failure(task.stack, -1)

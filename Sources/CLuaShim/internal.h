@@ -50,6 +50,7 @@ struct shim_vm {
     int records_untouched;        /* made since one was filled */
     bool may_raise;               /* no Swift frame is on the stack: names may be kept */
     struct shim_symbols *symbols; /* names.c */
+    shim_selection *selection;    /* select.c; NULL: no select yet */
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
     int pause;                    /* the collector's, as it was set last; 0: never */
@@ -68,6 +69,10 @@ const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p);
 bool shim_is_marked_array(lua_State *L, int index);
 /* What follows the nested value at p. */
 const uint8_t *shim_skip_value(const uint8_t *p);
+
+/* ---- select.c ---- */
+
+void shim_selection_free(shim_selection *s); /* NULL: nothing */
 
 /* ---- vm.c, object.c ---- */
 

@@ -57,6 +57,7 @@ void shim_vm_destroy(shim_vm *vm) {
     }
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
+    shim_selection_free(vm->selection);
     free(vm->symbols);
     free(vm);
 }

@@ -86,6 +86,8 @@ enum HostAPI {
             stack.push(function)
             stack.setField(-2, name)
         }
+        stack.pushSelect(select, channels: channelType)
+        stack.setField(-2, "select")
         let failure = stack.call(arguments: 1, results: 1)
         precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
         stack.recordLibrary("stream")
@@ -166,7 +168,10 @@ enum HostAPI {
             let waiter = task.waiter!
             let generation = waiter.generation
             var atDeadline = WaitOutcome.ended(.timeout)
-            if case .sleep = wait { atDeadline = .done }
+            switch wait {
+            case .sleep, .select: atDeadline = .done
+            default: break
+            }
             let timer = Timer(deadline: worker.scheduler.now &+ timeout) { [atDeadline] in
                 waiter.end(generation, atDeadline)
             }
@@ -188,6 +193,7 @@ enum HostAPI {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
+        if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waiter.outcome {
         case .received:
             if let channel = wait.channel { worker.countReceived(from: channel) }

@@ -43,6 +43,7 @@ enum Wait {
     case pipeline(PipelineRun)
     case allPipelines
     case output
+    case select(Select)
     case host(any HostWait)
 
     var description: String {
@@ -55,6 +56,7 @@ enum Wait {
         case .pipeline: "waiting for a pipeline"
         case .allPipelines: "waiting for the pipelines"
         case .output: "waiting for standard output"
+        case .select(let select): select.description
         case .host(let wait): wait.description
         }
     }

@@ -20,6 +20,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
+    /// Selects that no task uses now.
+    private var selects: [Select] = []
     /// Pipelines declared and not yet started: they start at the declaring code's next wait.
     private var declared: [PipelineRun] = []
     /// The library's function that names pipelines without an end; 0: the library is not loaded.
@@ -88,6 +90,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         inboxLock.withLock { calls.append(body) }
         wake()
     }
+
+    func takeSelect() -> Select { selects.popLast() ?? Select() }
+    func giveBack(_ select: Select) { if selects.count < 16 { selects.append(select) } }
 
     private static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
 
@@ -377,6 +382,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }
             task.waiter.outbox.drop()
+            if case .select(let select) = task.wait {
+                HostAPI.count(task.waiter.outcome, of: select, in: self)
+                select.finish(task.waiter, task.waiter.outcome)
+            }
             task.wait.abandon()
             task.complete(.stopped(.canceled))
         }

@@ -133,6 +133,26 @@ void *shim_test_object(lua_State *L, int index, const shim_type *type);
 /* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
 void *shim_any_object(lua_State *L, int index, const shim_type **type);
 
+/* ---- select (select.c) ---------------------------------------------------------------------------------- */
+
+typedef struct shim_selection shim_selection;
+typedef struct shim_case { /* a receive or a send that is not disabled */
+    void *channel;         /* kept by the script's table during the host's call */
+    int index;             /* in the script's table, from 1 */
+    int64_t offset;        /* of its message; -1: it receives */
+} shim_case;
+
+/* Pushes the function select(cases). It reads the cases and calls `callback` with what `after` says at index 2 of the
+ * stack. That returns as host functions do, with the index of a case (or nil) as its first result; for SHIM_VALUE the
+ * index is on top. [-0, +1, -] false: error pushed */
+bool shim_push_select(lua_State *L, shim_callback callback, const shim_type *channel);
+/* What was read last: valid during the call of `callback`, to which the objects of the messages belong. */
+const shim_case *shim_selection_cases(shim_vm *vm, int *count);
+const shim_buffer *shim_selection_messages(shim_vm *vm, bool *objects);
+/* The number of the case with `after`, and of the one with `default`; 0: none. */
+int shim_selection_after(shim_vm *vm);
+int shim_selection_default(shim_vm *vm);
+
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 
 /* Encodes the top `count` stack values, and all that they reach, with the globals the script has set, additions

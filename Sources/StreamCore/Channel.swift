@@ -19,6 +19,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     private let lock = Lock()
     private var state: ChannelState<Party>
     private var stored = MessageQueue()
+    private let fault: ChannelFault?
     public let name: String
 
     /// Who waits on a channel, under which generation of its waiter.
@@ -46,6 +47,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
+        self.fault = fault
         state = ChannelState(capacity: capacity, byteBound: bytes, fault: fault)
     }
 
@@ -60,6 +62,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var hasWaitingReceiver: Bool {
         lock.withLock { state.hasReceiver { $0.waiter.isOpen($0.generation) } }
     }
+    /// Places in the queues of those who wait, with those whose wait has ended elsewhere.
+    var registrations: Int { lock.withLock { state.waitingSenders + state.waitingReceivers } }
     public var isClosed: Bool { lock.withLock { state.isClosed } }
     /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
@@ -325,8 +329,10 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     @inline(__always)
     private func claim(_ party: Party) -> Bool {
         if party.waiter.claim(party.generation) { return true }
-        // A planted bug: a send of a select is taken though another case was. It exists so that the tests can be tested.
-        guard state.fault == .doubleSelect, let select = party.waiter.select else { return false }
+        // A planted bug: a send of a select is taken though another was. It exists so that the tests can be tested.
+        guard fault == .doubleSelect, let select = party.waiter.select, case .sent = party.waiter.outcome else {
+            return false
+        }
         return select.isWaiting(party.generation, toSend: party.index)
     }
 

@@ -77,7 +77,8 @@ extension HostAPI {
     private static func doneChannel(of context: Context) -> Channel? { nil }
 
     /// The results of the case that was taken; a received message is the worker's already.
-    private static func conclude(_ worker: Worker, _ stack: LuaStack, _ select: Select, _ outcome: WaitOutcome) -> Int32 {
+    private static func conclude(_ worker: Worker, _ stack: LuaStack, _ select: Select, _ outcome: WaitOutcome) -> Int32
+    {
         count(outcome, of: select, in: worker)
         let after = select.afterCase
         select.finish(worker.current?.waiter, outcome)

@@ -41,14 +41,16 @@ final class ChannelRun {
             let count = below(9)
             let sender: ChannelParty =
                 capacity > 0 && below(2) == 0
-                ? BatchWriter(self, id: id, count: count) : SingleSender(self, id: id, count: count)
+                ? BatchWriter(self, id: id, count: count)
+                : SingleSender(self, id: id, count: count, selects: below(3) == 0)
             parties.append(sender)
         }
         for _ in 0..<receivers {
             let appetite = below(3) == 0 ? below(6) : .max
             parties.append(
                 below(2) == 0
-                    ? BatchReader(self, appetite: appetite) : SingleReceiver(self, appetite: appetite))
+                    ? BatchReader(self, appetite: appetite)
+                    : SingleReceiver(self, appetite: appetite, selects: below(3) == 0))
         }
         if below(2) == 0 { disturbers.append(Canceller(self, delay: below(40), times: 1 + below(4))) }
         if below(4) == 0 { disturbers.append(ReadCloser(self, delay: below(60))) }

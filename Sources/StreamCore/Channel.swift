@@ -42,7 +42,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
-    init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+    package init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity

@@ -42,12 +42,24 @@ let package = Package(
             ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
+        .target(
+            name: "Schedules", dependencies: ["StreamCore", "StreamRuntime", "StdlibLua", "CMessage"],
+            path: "Tests/Schedules"
+        ),
+        .executableTarget(
+            name: "run-schedules",
+            dependencies: ["Schedules", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/ScheduleRunner"
+        ),
         .testTarget(
             name: "StreamCoreTests",
-            dependencies: ["StreamCore", "CMessage", .product(name: "DequeModule", package: "swift-collections")]
+            dependencies: [
+                "StreamCore", "CMessage", "Schedules", .product(name: "DequeModule", package: "swift-collections"),
+            ]
         ),
         .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim", "StreamCore", "CMessage"]),
-        .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
+        .testTarget(
+            name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost", "Schedules"]),
         .testTarget(name: "StreamhostTests", dependencies: ["StreamRuntime", "streamhost"]),
         .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),
         .executableTarget(

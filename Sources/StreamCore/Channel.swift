@@ -43,7 +43,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
-    init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+    package init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
@@ -63,7 +63,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         lock.withLock { state.hasReceiver { $0.waiter.isOpen($0.generation) } }
     }
     /// Places in the queues of those who wait, with those whose wait has ended elsewhere.
-    var registrations: Int { lock.withLock { state.waitingSenders + state.waitingReceivers } }
+    package var registrations: Int { lock.withLock { state.waitingSenders + state.waitingReceivers } }
     public var isClosed: Bool { lock.withLock { state.isClosed } }
     /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {

@@ -2,7 +2,7 @@
 import Glibc
 
 /// Bugs that the tests plant in a select to see that their checks find them.
-enum SelectFault: CaseIterable {
+package enum SelectFault: CaseIterable {
     /// Takes every case that is ready at once.
     case allCases
     /// Waits without a second look at its channels.
@@ -63,7 +63,7 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
 
     public convenience init() { self.init(fault: nil) }
 
-    init(fault: SelectFault?) { self.fault = fault }
+    package init(fault: SelectFault?) { self.fault = fault }
 
     deinit { free(own) }
 

@@ -1,4 +1,5 @@
 // What a select decides, case by case, and under seeded schedules.
+import Schedules
 import Testing
 
 @testable import StreamCore
@@ -212,37 +213,14 @@ struct SelectTests {
 }
 
 struct SelectScheduleTests {
-    private static let seeds: Range<UInt64> = 0..<3000
-
     @Test func everySchedule_takesOneCase_losesNothing_andLeavesNobodyWaiting() {
         var traces: Set<UInt64> = []
-        for seed in Self.seeds {
+        for seed in 0..<600 as Range<UInt64> {
             let run = SelectRun(seed: seed)
             run.finish()
             traces.insert(run.scheduler.trace)
             #expect(run.failures.isEmpty, "seed \(seed)")
         }
-        print("\(Self.seeds.count) schedules of selects, \(traces.count) distinct traces")
-        #expect(2 * traces.count >= Self.seeds.count, "\(traces.count) distinct traces of \(Self.seeds.count)")
-    }
-
-    @Test(arguments: [SelectFault.allCases, .noSecondLook]) func plantedBug_isFound(_ fault: SelectFault) {
-        expectFound("\(fault)") { SelectRun(seed: $0, selectFault: fault) }
-    }
-
-    @Test(arguments: [ChannelFault.doubleSelect, .lostWakeUp]) func plantedBugOfAChannel_isFound(_ fault: ChannelFault)
-    {
-        expectFound("\(fault)") { SelectRun(seed: $0, fault: fault) }
-    }
-
-    private func expectFound(_ name: String, _ make: (UInt64) -> SelectRun) {
-        var found = 0
-        for seed in Self.seeds {
-            let run = make(seed)
-            run.finish()
-            if !run.failures.isEmpty { found += 1 }
-        }
-        print("\(name): found by \(found) of \(Self.seeds.count) seeds")
-        #expect(found > 0, "no seed finds \(name)")
+        #expect(traces.count >= 300, "\(traces.count) distinct traces of 600")
     }
 }

@@ -1,13 +1,12 @@
 // One seeded run of parties that send, receive and select on several channels, with books kept outside of them.
 import CMessage
-
-@testable import StreamCore
+import StreamCore
 
 /// What a run found. Its values are numbers that say who made them and for which channel.
-final class SelectRun {
-    let scheduler: SeededScheduler
+package final class SelectRun {
+    package let scheduler: SeededScheduler
     private(set) var channels: [Channel] = []
-    private(set) var failures: [String] = []
+    package private(set) var failures: [String] = []
     private var parties: [SelectParty] = []
     private var disturbers: [Job] = []
 
@@ -17,7 +16,7 @@ final class SelectRun {
     private var lastOfSender: [Int64: Int64] = [:]
     private let hasOneReceiver: Bool
 
-    init(seed: UInt64, fault: ChannelFault? = nil, selectFault: SelectFault? = nil) {
+    package init(seed: UInt64, fault: ChannelFault? = nil, selectFault: SelectFault? = nil) {
         scheduler = SeededScheduler(seed: seed)
         var draw = SplitMix64(seed: ~seed)
         func below(_ n: UInt64) -> Int { Int(draw.next() % n) }
@@ -41,7 +40,7 @@ final class SelectRun {
     var anyParty: SelectParty { parties[below(parties.count)] }
 
     /// Runs until nothing moves, then checks who waits, ends all waits by closing, and checks the books.
-    func finish() {
+    package func finish() {
         for party in parties { party.wake() }
         for disturber in disturbers { disturber.wake() }
         rest()
@@ -143,12 +142,12 @@ final class SelectParty: Job, WaiterOwner, @unchecked Sendable {  // one thread,
         state == .waiting && !isReady ? cases.map { (id, $0.channel, $0.value != nil) } : []
     }
 
-    func ready(_ waiter: Waiter) {
+    package func ready(_ waiter: Waiter) {
         isReady = true
         wake()
     }
 
-    override func work() -> Outcome {
+    package override func work() -> Outcome {
         switch state {
         case _ where isDone: return .park
         case .idle: begin()
@@ -267,7 +266,7 @@ private final class Disturber: Job, @unchecked Sendable {  // one thread, by the
         super.init(scheduler: run.scheduler)
     }
 
-    override func work() -> Outcome {
+    package override func work() -> Outcome {
         delay -= 1
         guard delay < 0 else { return .again }
         if closes {

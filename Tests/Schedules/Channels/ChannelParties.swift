@@ -1,7 +1,6 @@
 // The senders, receivers and disturbers of a seeded channel run: jobs that do one operation a step.
 import CMessage
-
-@testable import StreamCore
+import StreamCore
 
 class ChannelParty: Job, WaiterOwner, @unchecked Sendable {  // one thread, by the seeded scheduler
     unowned let run: ChannelRun

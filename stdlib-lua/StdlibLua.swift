@@ -9,6 +9,8 @@ public enum StdlibLua {
         case "stream.pipeline": PackageResources.pipeline_lua
         case "stream.stages": PackageResources.stages_lua
         case "stream.shapes": PackageResources.shapes_lua
+        case "stream.test": PackageResources.test_lua
+        case "stream.compare": PackageResources.compare_lua
         default: nil
         }
     }

@@ -53,6 +53,11 @@ stream.host = setmetatable({}, {
   end,
 })
 
+if host.is_test() then
+  local tests = host.part "test"
+  host.keep_test(tests.module, tests.checks)
+end
+
 host.unfinished(pipelines.unfinished)  -- for the report at the end of the run
 
 return setmetatable(stream, {

@@ -29,6 +29,13 @@ typedef struct shim_object {      /* the block of a host object's userdata */
 
 typedef struct shim_record shim_record;
 
+typedef struct shim_seeding {     /* hash_seed.c: while a state is made */
+    uint32_t seed;
+    uint8_t *block;               /* the state's own; NULL: not allocated yet */
+    size_t size;
+    bool tried;
+} shim_seeding;
+
 struct shim_vm {
     lua_State *L;                 /* the main thread: runs no script code */
     lua_State *running;           /* the coroutine that runs now; NULL outside a resume */
@@ -54,10 +61,19 @@ struct shim_vm {
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
     int pause;                    /* the collector's, as it was set last; 0: never */
+    shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
+    bool hash_is_fixed;
     shim_allocator allocator;
 };
 
 static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspace(L); }
+
+/* ---- hash_seed.c ---- */
+
+/* A state whose strings are hashed with `seed`, where that can be had (shim_vm_hash_is_fixed). NULL: no memory.
+ * [-0, +0, -] */
+lua_State *shim_new_seeded_state(shim_vm *vm, uint32_t seed);
+void *shim_allocate_first(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
 
 /* ---- codec.c ---- */
 

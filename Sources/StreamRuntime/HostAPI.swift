@@ -92,6 +92,21 @@ enum HostAPI {
         precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
         stack.recordLibrary("stream")
         stack.setTop(top)
+        if worker.run.environment.test != nil { loadTestLibrary(worker, stack) }
+    }
+
+    /// What `stream.lua` has kept for `require "stream.test"`.
+    private static func loadTestLibrary(_ worker: Worker, _ stack: LuaStack) {
+        let top = stack.top
+        guard worker.testLibrary != 0 else { return }
+        stack.push(reference: worker.testLibrary)
+        stack.recordLibrary("stream.test")
+        stack.setTop(top)
+        if worker.testChecks != 0 {
+            stack.push(reference: worker.testChecks)
+            stack.recordLibrary("stream.test.t")
+            stack.setTop(top)
+        }
     }
 
     /// Pushes an embedded chunk as a function. All are named "=[stream...": their lines are not the script's. False: there
@@ -114,7 +129,7 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = general
+    private static let functions: [(String, LuaFunction)] = general + testFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),

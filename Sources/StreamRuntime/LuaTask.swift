@@ -100,6 +100,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var followers: [(waiter: Waiter, generation: UInt64)] = []
     /// Where it was started: `script.lua:12`.
     let origin: String
+    /// Counted in its worker.
+    var number: UInt64 = 0
 
     enum TaskResult {
         case values([MessageBuffer])

@@ -63,9 +63,11 @@ enum { /* why a resumed coroutine came back */
 
 typedef struct shim_usage { size_t used, peak, limit; } shim_usage;
 
-/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random.
- * NULL: no memory. */
-shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed);
+/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random; `hash_seed`
+ * for the order of `pairs` over strings, NULL: any. NULL: no memory. */
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed, const uint32_t *hash_seed);
+/* True if the state has the hash seed that it was given: the way to set it depends on Lua's version (hash_seed.c). */
+bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);

@@ -112,7 +112,7 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = general
+    private static let functions: [(String, LuaFunction)] = general + limiterFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),

@@ -33,6 +33,7 @@ enum {
 typedef struct shim_method {
     const char *name; /* NULL ends a list */
     shim_callback callback;
+    bool holds;       /* the method is run(fn, ...), which calls fn while it holds what callback gives: hold.c */
 } shim_method;
 
 /* What the host gives every state. All may be called on any executor thread. */
@@ -132,6 +133,9 @@ bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref);
 void *shim_test_object(lua_State *L, int index, const shim_type *type);
 /* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
 void *shim_any_object(lua_State *L, int index, const shim_type **type);
+
+/* Pushes a function that calls `callback` with the object before its arguments (hold.c). [-0, +1, -] false: an error value */
+bool shim_push_bound(lua_State *L, shim_callback callback, const shim_type *type, void *ref);
 
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 

@@ -155,7 +155,7 @@ end
 
 -- Where values over the limit go: a sink, as a pipeline's end has it.
 local function other_end(to)
-  if host.is_channel(to) then return { kind = "channel", channel = to, keep_open = true } end
+  if host.is_channel(to) then return { kind = "channel", channel = to } end
   if connectors.is_sink(to) then
     connectors.check_end(to, "follow", "source")
     return to
@@ -189,7 +189,8 @@ function Pipeline.limit(self, limiter, options)
     misuse(([[mode of limit expected "wait", "drop" or { to = sink }, got %s]]):format(host.kind(mode)))
   end
   stage.key = key_of(options.key)
-  if type(stage.key) == "function" then stage.code = { key = stage.key } end
+  if type(stage.key) == "function" then stage.code = { process = stage.key } end
+  stage.on_error = rawget(self, "on_error")
   return pipelines.extend(self, stage)
 end
 

@@ -124,11 +124,15 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// Takes `n` tokens, or queues up with `waiter`, whose wait ends with `.done` when it is served.
-    /// - Parameter limit: a wait that cannot end before that is refused with its reason at once, and takes nothing.
-    public func wait(_ n: Int64, _ waiter: Waiter, _ now: Int64, limit: WaitLimit? = nil) -> Waiting {
+    /// - Parameters:
+    ///   - limit: a wait that cannot end before that is refused with its reason at once, and takes nothing.
+    ///   - mayBeMore: it waits also where as many wait as a leaky bucket lets wait.
+    public func wait(
+        _ n: Int64, _ waiter: Waiter, _ now: Int64, limit: WaitLimit? = nil, mayBeMore: Bool = false
+    ) -> Waiting {
         if n == 0 || word.take(n, now) == .granted { return .granted }
         return locked(now) { _ in
-            switch queue.ask(n, now, limit: limit) {
+            switch queue.ask(n, now, limit: limit, mayBeMore: mayBeMore) {
             case .granted: return .granted
             case .refused(let reason): return .refused(reason)
             case .queued:

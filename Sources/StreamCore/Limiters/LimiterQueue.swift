@@ -99,10 +99,10 @@ struct LimiterQueue<Party> {
     }
 
     /// What a wait for `n` comes to now. With `.queued` it has to `enqueue` then.
-    mutating func ask(_ n: Int64, _ now: Int64, limit: WaitLimit?) -> Answer {
+    mutating func ask(_ n: Int64, _ now: Int64, limit: WaitLimit?, mayBeMore: Bool = false) -> Answer {
         guard fits(n) else { return .refused(.limited) }
         if take(n, now) { return .granted }
-        if let capacity {
+        if let capacity, !mayBeMore {
             // one passes at once
             let first: Int64 = entries.isEmpty && rule.holds(held + 1, now) ? 1 : 0
             if wanted + n - first > capacity { return .refused(.limited) }

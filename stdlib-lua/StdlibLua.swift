@@ -11,6 +11,8 @@ public enum StdlibLua {
         case "stream.shapes": PackageResources.shapes_lua
         case "stream.test": PackageResources.test_lua
         case "stream.compare": PackageResources.compare_lua
+
+        case "stream.limiters": PackageResources.limiters_lua
         default: nil
         }
     }

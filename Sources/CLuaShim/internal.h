@@ -99,6 +99,8 @@ int shim_call_host(lua_State *L, shim_callback callback);
  * callback as light userdata: image.c knows it by these. [-0, +1, m] */
 void shim_push_callback(lua_State *L, shim_callback callback);
 int shim_trampoline(lua_State *L);
+/* Pushes the closure of a method that holds what `callback` gives while it calls a function: hold.c. [-0, +1, m] */
+void shim_push_holding(lua_State *L, shim_callback callback);
 /* Message handler: a string error gets the traceback kept for the host (see vm.c); other values pass. */
 int shim_message_handler(lua_State *L);
 

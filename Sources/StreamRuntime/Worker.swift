@@ -52,6 +52,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// other.
     var stageInput: Channel?, stageOutput: Channel?
     private(set) var taken = 0, put = 0
+    /// Permits and reservations that its script has.
+    var holdings = Holdings()
 
     /// A script may also take back what it has put, or put into its own input.
     func countReceived(from channel: Channel) {
@@ -416,6 +418,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         ports = []
         ready = []
         received.drop()
+        holdings.takeBack()
         inboxLock.withLock { vm = nil }
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []

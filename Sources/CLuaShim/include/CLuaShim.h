@@ -33,6 +33,7 @@ enum {
 typedef struct shim_method {
     const char *name; /* NULL ends a list */
     shim_callback callback;
+    bool holds;       /* the method is run(fn, ...), which calls fn while it holds what callback gives: hold.c */
 } shim_method;
 
 /* What the host gives every state. All may be called on any executor thread. */
@@ -154,6 +155,8 @@ const shim_buffer *shim_selection_messages(shim_vm *vm, bool *objects);
 /* The number of the case with `after`, and of the one with `default`; 0: none. */
 int shim_selection_after(shim_vm *vm);
 int shim_selection_default(shim_vm *vm);
+/* Pushes a function that calls `callback` with the object before its arguments (hold.c). [-0, +1, -] false: an error value */
+bool shim_push_bound(lua_State *L, shim_callback callback, const shim_type *type, void *ref);
 
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 

@@ -20,11 +20,12 @@ host.part "shapes"
 
 local stream = { from = pipelines.from }
 for name, make in pairs(host.part("connectors").make) do stream[name] = make end
+for name, make in pairs(host.part("limiters").make) do stream[name] = make end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
 stream.chan, stream.go, stream.sleep, stream.now, stream.run = host.chan, host.go, host.sleep, host.now, host.run
-stream.context = host.context
+stream.context, stream.select = host.context, host.select
 stream.ticker, stream.after = host.ticker, host.after
 stream.null = host.null()
 stream.array = host.mark_array
@@ -52,6 +53,11 @@ stream.host = setmetatable({}, {
     return function(...) return host.call(name, ...) end
   end,
 })
+
+if host.is_test() then
+  local tests = host.part "test"
+  host.keep_test(tests.module, tests.checks)
+end
 
 host.unfinished(pipelines.unfinished)  -- for the report at the end of the run
 

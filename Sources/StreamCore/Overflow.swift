@@ -74,6 +74,29 @@ final class Shedding {
     }
 }
 
+/// Messages that a queue has dropped, on their way to whoever is offered them.
+final class ShedMessages {
+    private let taker: Channel?
+    private var messages: [MessageBuffer] = []
+
+    init(_ taker: Channel?) { self.taker = taker }
+
+    var count: Int { messages.count }
+    var last: MessageBuffer { messages.last! }
+
+    /// Room for one more.
+    func add() -> MessageBuffer {
+        messages.append(MessageBuffer())
+        return last
+    }
+
+    /// With no lock held. What is not taken is dropped with its buffer.
+    func offer() {
+        guard let taker else { return }
+        for message in messages where taker.trySend(message.message!, refuses: true) == .sent { message.moved() }
+    }
+}
+
 extension Channel {
     /// What happens when it is full.
     public var overflow: Overflow { shedding?.policy.overflow ?? .block }
@@ -82,42 +105,32 @@ extension Channel {
     /// The failure of a sender: of `fail`.
     public var overflowMessage: String { "\(name) is full (capacity \(capacity), overflow = \"\(overflow.name)\")" }
 
-    /// There is no room for `message`, and its sender shall not wait. The lock is held, and given back.
+    /// Under the lock: there is no room for `message`, and its sender shall not wait. What is dropped is offered when
+    /// those who are served are told.
     /// - Parameter refuses: rather than drop `message` itself it is left to the caller: `.full`.
-    func shed(_ message: MessagePointer, _ decision: ChannelState<Party>.Send, refuses: Bool) -> SendResult {
-        let shedding = shedding!
+    func shed(
+        _ message: MessagePointer, _ decision: ChannelState<Party>.Send, refuses: Bool
+    ) -> (SendResult, Served) {
+        let shedding = shedding!, dropped = ShedMessages(shedding.policy.onDrop)
         var decision = decision
-        var evicted: [Batch] = []
         while case .evict = decision {
-            let oldest = stored.take(1)
-            state.evicted(size: oldest.byteCount)
-            evicted.append(oldest)
+            stored.removeFirst(into: dropped.add())
+            state.evicted(size: dropped.last.message!.size)
             decision = state.send(size: message.size, counts: { _ in false }, { _ in false })
         }
         if case .store = decision {
-            sent += 1
-            shedding.count += evicted.count
             stored.append(message)
-            lock.unlock()
-            for oldest in evicted where offer(oldest.first!) { oldest.removeFirst() }
-            return .sent  // what was not taken is dropped with its batch
-        }
-        if refuses {
-            lock.unlock()
-            return .full
+        } else if refuses {
+            return (.full, Served())
+        } else {
+            dropped.add().fill(message)
         }
         sent += 1
-        shedding.count += 1
-        lock.unlock()
-        if !offer(message) { message.releaseObjects() }
-        if case .fail = decision { return .overflow }
-        return .sent
-    }
-
-    /// True: someone has it, objects and all.
-    private func offer(_ message: MessagePointer) -> Bool {
-        guard let onDrop = shedding!.policy.onDrop else { return false }
-        return onDrop.trySend(message, refuses: true) == .sent
+        shedding.count += dropped.count
+        var served = Served()
+        served.shed = dropped
+        if case .fail = decision { return (.overflow, served) }
+        return (.sent, served)
     }
 
     // MARK: Waits that end by their time
@@ -149,7 +162,8 @@ extension Channel {
         lock.lock()
         shedding.timer = nil
         let now = shedding.scheduler.now
-        var ended: [(waiter: Waiter, value: MessageBuffer)] = []
+        var ended: [Waiter] = []
+        let dropped = ShedMessages(shedding.policy.onDrop)
         while let first = shedding.waits.first {
             let waiter = first.party.waiter
             guard waiter.isOpen(first.party.generation) else {
@@ -159,21 +173,17 @@ extension Channel {
             guard first.deadline <= now else { break }
             shedding.waits.removeFirst()
             guard waiter.claim(first.party.generation) else { continue }
-            let value = MessageBuffer()
-            value.fill(waiter.outbox.message!)
-            waiter.outbox.moved()
-            waiter.outcome = .sent(index: first.party.index)
+            dropped.add().fill(waiter.message(of: first.party.index))
+            waiter.sent(first.party.index)
             sent += 1
             shedding.count += 1
             state.noteStale { !$0.waiter.isOpen($0.generation) }
-            ended.append((waiter, value))
+            ended.append(waiter)
         }
         let timer = nextTimer(shedding)
         lock.unlock()
         if let timer { shedding.scheduler.arm(timer) }
-        for (waiter, value) in ended {
-            if offer(value.message!) { value.moved() }  // else it is dropped with its buffer
-            waiter.owner.ready(waiter)
-        }
+        dropped.offer()
+        for waiter in ended { waiter.owner.ready(waiter) }
     }
 }

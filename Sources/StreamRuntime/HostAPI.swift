@@ -86,10 +86,27 @@ enum HostAPI {
             stack.push(function)
             stack.setField(-2, name)
         }
+        stack.pushSelect(select, channels: channelType)
+        stack.setField(-2, "select")
         let failure = stack.call(arguments: 1, results: 1)
         precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
         stack.recordLibrary("stream")
         stack.setTop(top)
+        if worker.run.environment.test != nil { loadTestLibrary(worker, stack) }
+    }
+
+    /// What `stream.lua` has kept for `require "stream.test"`.
+    private static func loadTestLibrary(_ worker: Worker, _ stack: LuaStack) {
+        let top = stack.top
+        guard worker.testLibrary != 0 else { return }
+        stack.push(reference: worker.testLibrary)
+        stack.recordLibrary("stream.test")
+        stack.setTop(top)
+        if worker.testChecks != 0 {
+            stack.push(reference: worker.testChecks)
+            stack.recordLibrary("stream.test.t")
+            stack.setTop(top)
+        }
     }
 
     /// Pushes an embedded chunk as a function. All are named "=[stream...": their lines are not the script's. False: there
@@ -112,7 +129,7 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = general
+    private static let functions: [(String, LuaFunction)] = general + limiterFunctions + testFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
@@ -166,7 +183,10 @@ enum HostAPI {
             let waiter = task.waiter!
             let generation = waiter.generation
             var atDeadline = WaitOutcome.ended(.timeout)
-            if case .sleep = wait { atDeadline = .done }
+            switch wait {
+            case .sleep, .select: atDeadline = .done
+            default: break
+            }
             let timer = Timer(deadline: worker.scheduler.now &+ timeout) { [atDeadline] in
                 waiter.end(generation, atDeadline)
             }
@@ -188,6 +208,7 @@ enum HostAPI {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
+        if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waiter.outcome {
         case .received:
             if let channel = wait.channel { worker.countReceived(from: channel) }

@@ -43,6 +43,7 @@ enum Wait {
     case pipeline(PipelineRun)
     case allPipelines
     case output
+    case select(Select)
     case host(any HostWait)
 
     var description: String {
@@ -55,6 +56,7 @@ enum Wait {
         case .pipeline: "waiting for a pipeline"
         case .allPipelines: "waiting for the pipelines"
         case .output: "waiting for standard output"
+        case .select(let select): select.description
         case .host(let wait): wait.description
         }
     }
@@ -100,6 +102,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var followers: [(waiter: Waiter, generation: UInt64)] = []
     /// Where it was started: `script.lua:12`.
     let origin: String
+    /// Counted in its worker.
+    var number: UInt64 = 0
 
     enum TaskResult {
         case values([MessageBuffer])

@@ -11,6 +11,8 @@ final class PartRecord {
     var input: Channel?
     /// What its queue drops is told here: of a branch it is told by the first step.
     var tellsDrops = false
+    /// Of what it dropped: what was over its limit, as `dropped` there.
+    var limited: Meter?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
 
@@ -47,15 +49,19 @@ struct DropReasons {
     init(_ record: PartRecord) {
         let shed = record.shed
         if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, shed) }
-        add("ended", record.counts.dropped - shed)
+        let limited = record.limited?.counts.dropped ?? 0
+        add("limited", limited)
+        add("ended", record.counts.dropped - shed - limited)
     }
 
     /// Of a pipeline that dropped so many in all.
     init(_ records: [PartRecord], total: Int) {
         var left = total
-        for record in records where record.shed > 0 {
-            add(record.input!.overflow.name, record.shed)
-            left -= record.shed
+        for record in records {
+            if record.shed > 0 { add(record.input!.overflow.name, record.shed) }
+            let limited = record.limited?.counts.dropped ?? 0
+            if limited > 0 { add("limited", limited) }
+            left -= record.shed + limited
         }
         add("ended", left)
     }

@@ -1,4 +1,5 @@
 // Queues that drop what comes, in every order that a range of seeds gives.
+import Schedules
 import Testing
 
 @testable import StreamRuntime

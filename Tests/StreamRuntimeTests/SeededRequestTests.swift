@@ -1,4 +1,5 @@
 // Stages that bound their intake, in every order that a range of seeds gives.
+import Schedules
 import Testing
 
 @testable import StreamRuntime

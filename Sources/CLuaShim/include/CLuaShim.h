@@ -33,6 +33,7 @@ enum {
 typedef struct shim_method {
     const char *name; /* NULL ends a list */
     shim_callback callback;
+    bool holds;       /* the method is run(fn, ...), which calls fn while it holds what callback gives: hold.c */
 } shim_method;
 
 /* What the host gives every state. All may be called on any executor thread. */
@@ -63,9 +64,11 @@ enum { /* why a resumed coroutine came back */
 
 typedef struct shim_usage { size_t used, peak, limit; } shim_usage;
 
-/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random.
- * NULL: no memory. */
-shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed);
+/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random; `hash_seed`
+ * for the order of `pairs` over strings, NULL: any. NULL: no memory. */
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed, const uint32_t *hash_seed);
+/* True if the state has the hash seed that it was given: the way to set it depends on Lua's version (hash_seed.c). */
+bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);
@@ -132,6 +135,28 @@ bool shim_push_object_protected(lua_State *L, const shim_type *type, void *ref);
 void *shim_test_object(lua_State *L, int index, const shim_type *type);
 /* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
 void *shim_any_object(lua_State *L, int index, const shim_type **type);
+
+/* ---- select (select.c) ---------------------------------------------------------------------------------- */
+
+typedef struct shim_selection shim_selection;
+typedef struct shim_case { /* a receive or a send that is not disabled */
+    void *channel;         /* kept by the script's table during the host's call */
+    int index;             /* in the script's table, from 1 */
+    int64_t offset;        /* of its message; -1: it receives */
+} shim_case;
+
+/* Pushes the function select(cases). It reads the cases and calls `callback` with what `after` says at index 2 of the
+ * stack. That returns as host functions do, with the index of a case (or nil) as its first result; for SHIM_VALUE the
+ * index is on top. [-0, +1, -] false: error pushed */
+bool shim_push_select(lua_State *L, shim_callback callback, const shim_type *channel);
+/* What was read last: valid during the call of `callback`, to which the objects of the messages belong. */
+const shim_case *shim_selection_cases(shim_vm *vm, int *count);
+const shim_buffer *shim_selection_messages(shim_vm *vm, bool *objects);
+/* The number of the case with `after`, and of the one with `default`; 0: none. */
+int shim_selection_after(shim_vm *vm);
+int shim_selection_default(shim_vm *vm);
+/* Pushes a function that calls `callback` with the object before its arguments (hold.c). [-0, +1, -] false: an error value */
+bool shim_push_bound(lua_State *L, shim_callback callback, const shim_type *type, void *ref);
 
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 

@@ -129,7 +129,7 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = general + limiterFunctions + testFunctions
+    private static let functions: [(String, LuaFunction)] = general + limiterFunctions + testFunctions + byteStreamFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),

@@ -234,9 +234,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// Standard input has one reader in a run. Returns the place of the one that it had before, or nil.
     func readStandardInput(_ pipeline: PipelineRun) -> String? {
+        readStandardInput(pipeline, place: pipeline.spec.place)
+    }
+
+    func readStandardInput(_ reader: AnyObject, place: String) -> String? {
         lock.withLock {
             if let standardInput { return standardInput.place }
-            standardInput = (pipeline.spec.place, ObjectIdentifier(pipeline))
+            standardInput = (place, ObjectIdentifier(reader))
             return nil
         }
     }

@@ -157,6 +157,22 @@ public struct LuaStack {
         return string(-1) ?? "the chunk cannot be loaded"
     }
 
+    /// The Lua function on top in compiled form, for `load(compiled:)`; nil: no memory.
+    public func compiled() -> [UInt8]? {
+        var buffer = shim_buffer()
+        defer { shim_buffer_free(&buffer) }
+        guard shim_dump(state, &buffer) else { return nil }
+        return Array(UnsafeRawBufferPointer(start: buffer.bytes, count: buffer.used))
+    }
+
+    /// Pushes the function that `compiled` gave for a chunk of the embedded library: never for bytes from elsewhere,
+    /// which nothing checks. Nil: done, else the message.
+    public func load(compiled: UnsafeRawBufferPointer, name: String) -> String? {
+        guard shim_load_compiled(state, compiled.baseAddress, compiled.count, name) != LUA_OK else { return nil }
+        defer { pop() }
+        return string(-1) ?? "the chunk cannot be loaded"
+    }
+
     /// Calls a function of the embedded library, which neither waits nor is preempted; nil: done, else the message.
     public func call(arguments: Int32, results: Int32) -> String? {
         guard shim_pcall(state, arguments, results) != LUA_OK else { return nil }

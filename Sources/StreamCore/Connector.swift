@@ -78,7 +78,7 @@ final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  /
 public final class Outlet: @unchecked Sendable {  // used by its source's thread alone; counters are read after it ended
     private let channel: Channel
     fileprivate let parker: ThreadParker
-    private let scheduler: Scheduler
+    fileprivate let scheduler: Scheduler
     private let context: Context
     /// The batch that is being filled, in plain memory: a reference count a message would cost more than the message.
     private var bytes: UnsafeMutableRawPointer?
@@ -274,9 +274,10 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
 /// Runs `source` on a thread of its own. `done` gets its error, or nil, and the outlet with its counts.
 public func start(
-    _ source: any HostSource, _ outlet: Outlet,
+    _ source: any HostSource, _ outlet: Outlet, scheduler: Scheduler,
     done: @escaping @Sendable (ConnectorError?) -> Void
 ) {
+    precondition(outlet.scheduler === scheduler, "a source and its outlet belong to one scheduler")
     outlet.parker.seat.start(stack: 512 << 10) {
         var failure: ConnectorError?
         outlet.begin()

@@ -113,10 +113,19 @@ enum HostAPI {
     /// is none.
     private static func push(_ stack: LuaStack, libraryChunk name: String, _ worker: Worker) -> Bool {
         guard let source = worker.run.environment.library(name) else { return false }
+        if let compiled = compiledChunks.find(name, source) {
+            let problem = compiled.withUnsafeBytes { stack.load(compiled: $0, name: "=[\(name)]") }
+            precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+            return true
+        }
         let problem = source.withUnsafeBytes { stack.load($0, name: "=[\(name)]") }
         precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        if let compiled = stack.compiled() { compiledChunks.keep(name, source, compiled) }
         return true
     }
+
+    /// Parsing the library takes longer than all else that a short run does.
+    private static let compiledChunks = CompiledChunks()
 
     /// load(part): the chunk of a part of the library, as a function.
     private static let loadPart: LuaFunction = { state, vm in

@@ -101,7 +101,7 @@ extension PipelineRun {
         watch(outlet.meter, from: nil, to: output)
         let stopper = SourceStopper(source)
         if !context.add(stopper) { source.stop() }
-        StreamCore.start(source, outlet) { [self] failure in
+        StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
             context.remove(stopper)
             count {
                 $0.created += outlet.sent + outlet.dropped

@@ -36,7 +36,7 @@ private final class Follower {
             rejected.update { $0.append(problem) }
             return true
         }
-        StreamCore.start(source, outlet) { [failure, isDone] error in
+        StreamCore.start(source, outlet, scheduler: scheduler) { [failure, isDone] error in
             failure.set(error?.description)
             isDone.set(true)
         }

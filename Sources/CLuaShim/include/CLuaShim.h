@@ -194,6 +194,11 @@ bool shim_next(lua_State *L, int table);                          /* as lua_next
 bool shim_settle(lua_State *L, int index);
 /* Text only. LUA_OK and the function, or a status and the message. */
 int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name);
+/* Appends the Lua function on top, which stays there, in compiled form, debug information kept; false: no memory. Only
+ * for chunks of the embedded library: compiled.c. [-0, +0, -] */
+bool shim_dump(lua_State *L, shim_buffer *out);
+/* As shim_load, of what shim_dump made. */
+int shim_load_compiled(lua_State *L, const void *bytes, size_t length, const char *chunk_name);
 /* lua_pcall for calls that run no script code (loading the embedded library). */
 int shim_pcall(lua_State *L, int arguments, int results);
 void shim_pop(lua_State *L, int count);

@@ -37,7 +37,10 @@ import Testing
         ),
         ("stream.token_bucket { rate = 1, burst = 1, keys = 0 }", ["keys of token_bucket", "got 0"]),
         ("stream.leaky_bucket { rate = 1 }", ["leaky_bucket needs capacity"]),
-        ("stream.fixed_window { limit = 1, window = '5 parsecs' }", ["window of fixed_window", "\"800ms\"", "parsecs"]),
+        (
+            "stream.fixed_window { limit = 1, window = '5 parsecs' }",
+            ["window of fixed_window", "\"800ms\"", "parsecs"]
+        ),
         ("stream.fixed_window { limit = 0, window = 1 }", ["limit of fixed_window", "from 1", "got 0"]),
         ("stream.sliding_window { limit = 1e9, window = 1 }", ["limit of sliding_window", "to 10000000"]),
         ("stream.concurrency { limit = 1.5 }", ["limit of concurrency", "got 1.5"]),
@@ -113,7 +116,8 @@ import Testing
         #expect(outcome.errors == "")
         #expect(
             outcome.lines == [
-                "true\ttrue\ttrue\ttrue\tfalse\ttrue", "true\tfunction", "nil\tnil\t0", "0.0", "nil\tlimited", "true\tfalse",
+                "true\ttrue\ttrue\ttrue\tfalse\ttrue", "true\tfunction", "nil\tnil\t0", "0.0", "nil\tlimited",
+                "true\tfalse",
                 "nil\ttimeout", "3\t0.5", "1.5\t3",
                 "false\tscript.lua:16: argument 1 of set_rate expected a rate from 1e-06 to 1000000000 a second that lets "
                     + "at least one through in a window, got 0.1",

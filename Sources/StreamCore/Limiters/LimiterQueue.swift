@@ -298,9 +298,16 @@ struct LimiterQueue<Party> {
         let reservation = spent[index]
         switch rule {
         case .bucket(var bucket):
-            let peak = spent[index...].reduce(reservation.peak) { max($0, $1.peak) }
-            let room = bucket.difference(.init(whole: bucket.burst, part: 0), peak)
-            if let room { bucket.put(min(room, .init(whole: reservation.n, part: 0))) }
+            // Its tokens are put back into the past: what would have flown over since then is lost, and the levels that
+            // other reservations are measured by were higher.
+            let full = TokenBucket.Level(whole: bucket.burst, part: 0)
+            var back = TokenBucket.Level(whole: reservation.n, part: 0)
+            for later in index..<spent.count {
+                let peak = spent[later].peak
+                spent[later].peak = min(full, bucket.sum(peak, back))
+                back = min(back, bucket.difference(full, peak) ?? .init(whole: 0, part: 0))
+            }
+            bucket.put(back)
             rule = .bucket(bucket)
         case .fixed(var window):
             window.put(reservation.n, takenIn: reservation.time)
@@ -373,7 +380,11 @@ struct LimiterQueue<Party> {
                 reason = .limited
             } else if let limit = entry.limit {
                 var trial = plan
-                if let end = trial.place(entry.n, now), !limit.allows(end) { reason = limit.reason } else { plan = trial }
+                if let end = trial.place(entry.n, now), !limit.allows(end) {
+                    reason = limit.reason
+                } else {
+                    plan = trial
+                }
             } else {
                 _ = plan.place(entry.n, now)
             }

@@ -7,14 +7,17 @@ private let second: Int64 = 1_000_000_000
 
 struct ExactRateTests {
     /// A rate, tokens, and the nanoseconds that they take from nothing: tokens x 10^9 / rate, rounded up.
-    @Test(arguments: [
-        (1.0, 1, 1_000_000_000), (3, 1, 333_333_334), (3, 3, 1_000_000_000), (3, 3_000_000_000, 1_000_000_000_000_000_000),
-        (7e8, 1, 2), (7e8, 7, 10), (7e8, 700_000_000, 1_000_000_000), (1e9, 1, 1), (1e9, 86_400_000_000_000, 86_400_000_000_000),
-        (0.5, 1, 2_000_000_000), (0.1, 1, 10_000_000_000), (0.1, 1000, 10_000_000_000_000),
-        (10, 19, 1_900_000_000),
-        // the double is 4.5e-17 of itself less than a millionth: a twentieth of a nanosecond more, rounded up
-        (1e-6, 1, 1_000_000_000_000_001),
-    ] as [(Double, Int64, Int64)])
+    @Test(
+        arguments: [
+            (1.0, 1, 1_000_000_000), (3, 1, 333_333_334), (3, 3, 1_000_000_000),
+            (3, 3_000_000_000, 1_000_000_000_000_000_000),
+            (7e8, 1, 2), (7e8, 7, 10), (7e8, 700_000_000, 1_000_000_000), (1e9, 1, 1),
+            (1e9, 86_400_000_000_000, 86_400_000_000_000),
+            (0.5, 1, 2_000_000_000), (0.1, 1, 10_000_000_000), (0.1, 1000, 10_000_000_000_000),
+            (10, 19, 1_900_000_000),
+            // the double is 4.5e-17 of itself less than a millionth: a twentieth of a nanosecond more, rounded up
+            (1e-6, 1, 1_000_000_000_000_001),
+        ] as [(Double, Int64, Int64)])
     func time_ofTokens(_ rate: Double, _ tokens: Int64, _ time: Int64) {
         #expect(ExactRate(rate).time(for: tokens, having: 0) == time)
     }

@@ -64,7 +64,9 @@ final class LimiterRun: @unchecked Sendable {  // one thread
         guard left > 0 else { return }
         scheduler.arm(
             Timer(deadline: now + Int64(below(400)) * 1_000_000) { [self] in
-                if below(2) == 0 { parties[below(parties.count)].cancel() } else if changesRate {
+                if below(2) == 0 {
+                    parties[below(parties.count)].cancel()
+                } else if changesRate {
                     let rate = [1, 2, 5, 50, 333][below(5)] as Int64
                     rates.append((now, rate))
                     if limiter.setRate(Double(rate), now) != .done { fail("the rate was refused") }
@@ -143,7 +145,9 @@ final class LimiterRun: @unchecked Sendable {  // one thread
         func count(_ end: Int64) -> Int64 {
             uses.reduce(0) { $0 + (end - $1.time < window && $1.time <= end ? $1.n : 0) }
         }
-        for use in uses where count(use.time) > limit { return fail("over: \(count(use.time)) in a window of \(limit)") }
+        for use in uses where count(use.time) > limit {
+            return fail("over: \(count(use.time)) in a window of \(limit)")
+        }
         let available = limiter.available(now)
         if available != limit - count(now) { fail("\(available) are there, expected \(limit - count(now))") }
     }

@@ -73,7 +73,8 @@ struct LimiterTests {
     @Test func wait_thatCannotEndInTime_isRefusedAtOnce_andTakesNothing() {
         let limiter = make(.tokenBucket(rate: 10, burst: 1))
         #expect(limiter.allow(1, 0))
-        let late = WaitLimit(time: second / 10 - 1, reason: .timeout), exact = WaitLimit(time: second / 10, reason: .timeout)
+        let late = WaitLimit(time: second / 10 - 1, reason: .timeout),
+            exact = WaitLimit(time: second / 10, reason: .timeout)
         #expect(limiter.wait(1, waits.make("late"), 0, limit: late) == .refused(.timeout))
         let deadline = WaitLimit(time: second / 10, reason: .deadlineExceeded)
         #expect(limiter.wait(1, waits.make("deadline"), 0, limit: deadline) == .refused(.deadlineExceeded))
@@ -136,7 +137,8 @@ struct LimiterTests {
 
     @Test func reservation_givenBack_isThereForOthers_onceOnly() {
         let limiter = make(.tokenBucket(rate: 1, burst: 3))
-        guard case .reserved(let now, 0) = limiter.reserve(3, 0), case .reserved(let later, let time) = limiter.reserve(2, 0)
+        guard case .reserved(let now, 0) = limiter.reserve(3, 0),
+            case .reserved(let later, let time) = limiter.reserve(2, 0)
         else {
             Issue.record("not reserved")
             return

@@ -45,7 +45,8 @@ struct LimiterThreadTests {
     @Test(arguments: [(1000.0, 5), (50_000, 1), (3_000_000, 100)] as [(Double, Int64)])
     func threads_neverPassMoreThanBurstAndRate(_ rate: Double, _ burst: Int64) {
         let scheduler = ThreadScheduler(.init(threads: 1))
-        let limiter = Limiter(LimiterSpec(.tokenBucket(rate: rate, burst: burst), name: "limiter"), scheduler: scheduler)
+        let limiter = Limiter(
+            LimiterSpec(.tokenBucket(rate: rate, burst: burst), name: "limiter"), scheduler: scheduler)
         let began = scheduler.now
         let uses = onThreads(3) { _ in
             var uses: [Use] = []

@@ -8,22 +8,24 @@ import Synchronization
 final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
     let run: Run
     let name: String
-    private(set) var vm: LuaVM!
+    @exclusivity(unchecked) private(set) var vm: LuaVM!
     /// The task that runs now.
-    private(set) var current: LuaTask?
+    @exclusivity(unchecked) private(set) var current: LuaTask?  // this and `ready`: the worker's thread alone
+    /// Its seat, without a reference count for each look at it.
+    @exclusivity(unchecked) private(set) var currentSeat: Unmanaged<Waiter>?
     /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
     /// first.
     private let computing = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
     /// The ports of those that drive a stage: few, however many tasks there are.
     private var ports: [ObjectIdentifier: StagePorts] = [:]
-    private var ready = Deque<LuaTask>()
+    @exclusivity(unchecked) private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
     /// Selects that no task uses now.
-    private var selects: [Select] = []
+    @exclusivity(unchecked) private var selects: [Select] = []
     /// Pipelines declared and not yet started: they start at the declaring code's next wait.
-    private var declared: [PipelineRun] = []
+    @exclusivity(unchecked) private var declared: [PipelineRun] = []
     /// The library's function that names pipelines without an end; 0: the library is not loaded.
     var unfinishedPipelines: Int32 = 0
     /// What `stream.run` still waits for.
@@ -43,8 +45,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// The channels of a stage whose function has them itself, and how many values it took from one and put into the
     /// other.
-    var stageInput: Channel?, stageOutput: Channel?
-    private(set) var taken = 0, put = 0
+    @exclusivity(unchecked) var stageInput: Channel?
+    @exclusivity(unchecked) var stageOutput: Channel?
+    @exclusivity(unchecked) private(set) var taken = 0
+    @exclusivity(unchecked) private(set) var put = 0
 
     /// A script may also take back what it has put, or put into its own input.
     func countReceived(from channel: Channel) {
@@ -57,6 +61,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     // Under `inboxLock`: tasks whose wait was ended by others.
     private let inboxLock = Lock()
     private var readyInbox: [LuaTask] = []
+    /// Whether there is anything in these; written under the lock, before the wake that calls for a look.
+    private let hasInbox = Atomic<Bool>(false)
     private var calls: [(Worker) -> Void] = []
 
     init(run: Run, name: String, prepare: @escaping (Worker) -> Void) {
@@ -64,6 +70,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         self.name = name
         self.prepare = prepare
         super.init(scheduler: run.scheduler)
+    }
+
+    /// The same for what is called for each value: without a reference count.
+    @inline(__always)
+    static func with(_ vm: OpaquePointer?, _ body: (Worker) -> Int32) -> Int32 {
+        Unmanaged<Worker>.fromOpaque(LuaVM.owner(of: vm)!)._withUnsafeGuaranteedRef(body)
     }
 
     static func of(_ vm: OpaquePointer?) -> Worker {
@@ -81,13 +93,23 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     // MARK: From any thread
 
     func makeReady(_ task: LuaTask) {
-        inboxLock.withLock { readyInbox.append(task) }
+        if LuaVM.runningOwner == Unmanaged.passUnretained(self).toOpaque() {  // one of its own tasks, on its own thread
+            ready.append(task)
+            return
+        }
+        inboxLock.withLock {
+            readyInbox.append(task)
+            hasInbox.store(true, ordering: .releasing)
+        }
         wake()
     }
 
     /// Runs `body` on the worker's thread, between tasks.
     func call(_ body: @escaping (Worker) -> Void) {
-        inboxLock.withLock { calls.append(body) }
+        inboxLock.withLock {
+            calls.append(body)
+            hasInbox.store(true, ordering: .releasing)
+        }
         wake()
     }
 
@@ -214,14 +236,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     private func takeInbox() {
-        let (arrived, bodies) = inboxLock.withLock {
-            defer {
-                readyInbox.removeAll(keepingCapacity: true)
-                calls.removeAll()
-            }
-            return (readyInbox, calls)
-        }
-        ready.append(contentsOf: arrived)
+        guard hasInbox.load(ordering: .acquiring) else { return }
+        inboxLock.lock()
+        hasInbox.store(false, ordering: .relaxed)
+        ready.append(contentsOf: readyInbox)
+        readyInbox.removeAll(keepingCapacity: true)
+        let bodies = calls
+        calls = []
+        inboxLock.unlock()
         for body in bodies { body(self) }
     }
 
@@ -237,9 +259,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let arguments = max(0, task.arguments)
             task.arguments = 0
             current = task
+            currentSeat = .passUnretained(task.waiter)
             computing.store(Self.identity(task), ordering: .relaxed)
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
+            currentSeat = nil
             var isVictim = false
             if case .preempted = resumption {
             } else {
@@ -381,7 +405,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 if case .sent = task.waiter.outcome { countSent(on: channel) }
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }
-            task.waiter.outbox.drop()
+            task.waiter.dropOutbox()
             if case .select(let select) = task.wait {
                 HostAPI.count(task.waiter.outcome, of: select, in: self)
                 select.finish(task.waiter, task.waiter.outcome)

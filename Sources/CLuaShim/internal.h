@@ -49,6 +49,7 @@ struct shim_vm {
     const msg_header *inbox;      /* for SHIM_VALUE */
     shim_object *objects;         /* all live host objects of the state */
     shim_buffer scratch;          /* for messages that a host function is about to send */
+    shim_problem problem;         /* why the last of them could not be encoded */
     /* Records: record.h. */
     const void *record_metatable;
     const void *record_table;     /* the table of `record`, the transient one that is in hand; NULL: none */

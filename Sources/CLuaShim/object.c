@@ -33,12 +33,9 @@ static int describe(lua_State *L) {
     return 1;
 }
 
-/* __index: a method, or an error that names the nearest one. Upvalues: methods table, type. [-0, +1, e] */
-static int index_method(lua_State *L) {
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
-        return 1;
-    const shim_type *type = lua_touserdata(L, lua_upvalueindex(2));
+/* __index of the table of methods: there is no such method. Upvalue: the type. [-0, +1, e] */
+static int no_method(lua_State *L) {
+    const shim_type *type = lua_touserdata(L, lua_upvalueindex(1));
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "%s has no field of type %s", type->phrase, luaL_typename(L, 2));
     luaL_Buffer names;
@@ -69,11 +66,10 @@ static void push_metatable(lua_State *L, const shim_type *type) {
             shim_push_callback(L, m->callback);
         lua_setfield(L, -2, m->name);
     }
-    /* __index is the table itself, which Lua reads without a call; what it has not, its own metatable reports */
+    /* A method is found without a call; only a missing one comes to the function. */
     lua_createtable(L, 0, 1);
-    lua_pushvalue(L, -2);
     lua_pushlightuserdata(L, (void *)type);
-    lua_pushcclosure(L, index_method, 2);
+    lua_pushcclosure(L, no_method, 1);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");

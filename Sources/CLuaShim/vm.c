@@ -62,6 +62,7 @@ void shim_vm_destroy(shim_vm *vm) {
     free(vm);
 }
 
+void *shim_running_owner(void) { return shim_current == NULL ? NULL : shim_current->owner; }
 void *shim_vm_owner(shim_vm *vm) { return vm->owner; }
 lua_State *shim_vm_main(shim_vm *vm) { return vm->L; }
 shim_vm *shim_vm_of(lua_State *L) { return vm_of(L); }
@@ -71,6 +72,12 @@ void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->cont
 bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
 void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
 shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }
+const char *shim_encode_problem(shim_vm *vm) { return vm->problem.text; }
+
+const msg_header *shim_encode_scratch(lua_State *L, int index, shim_vm *vm) {
+    vm->scratch.used = 0;
+    return shim_encode(L, index, &vm->scratch, &vm->problem) == 0 ? (const msg_header *)vm->scratch.bytes : NULL;
+}
 
 uint64_t shim_vm_decoded_fields(const shim_vm *vm) { return vm->decoded_fields; }
 

@@ -121,6 +121,10 @@ public final class LuaVM {
 
     deinit { shim_vm_destroy(pointer) }
 
+    /// The owner of the state that this thread resumes now; nil: of none.
+    @inline(__always)
+    public static var runningOwner: UnsafeMutableRawPointer? { shim_running_owner() }
+
     public static func owner(of vm: OpaquePointer?) -> UnsafeMutableRawPointer? { shim_vm_owner(vm) }
     /// The state that a coroutine belongs to.
     public static func vm(of coroutine: OpaquePointer?) -> OpaquePointer { shim_vm_of(coroutine) }

@@ -272,12 +272,19 @@ struct ChannelState<Party> {
         noteStale(isStale)
     }
 
+    /// Asks once for each.
+    private static func purge(_ queue: inout Deque<Party>, _ isStale: (Party) -> Bool) {
+        var kept = Deque<Party>()
+        for party in queue where !isStale(party) { kept.append(party) }
+        queue = kept
+    }
+
     /// One more wait has ended elsewhere. When half of those queued may be such, they are taken out.
     mutating func noteStale(_ isStale: (Party) -> Bool) {
         stale += 1
         if stale > 16 && 2 * stale > senders.count + receivers.count {
-            senders.removeAll(where: isStale)
-            receivers.removeAll(where: isStale)
+            Self.purge(&senders, isStale)
+            Self.purge(&receivers, isStale)
             stale = 0
         }
     }

@@ -75,7 +75,7 @@ local stream = {}
 ---@class stream.Channel
 local Channel = {}
 ---@param value any
----@param timeout? stream.Duration
+---@param timeout? stream.Duration  0: it does not wait
 ---@return boolean?, stream.Reason?
 function Channel:send(value, timeout) end
 ---@return boolean?, stream.Reason?
@@ -92,6 +92,15 @@ function Channel:close() end
 function Channel:is_closed() end
 ---@return integer
 function Channel:capacity() end
+
+---Of recv, send, after and default a case has exactly one; false disables it.
+---@class stream.Case
+---@field recv? stream.Channel|false
+---@field send? stream.Channel|false
+---@field value? any  what `send` sends
+---@field after? stream.Duration|false  taken when no other was by then
+---@field default? boolean  taken at once when no other is ready
+---@field run? fun(value: any, reason: stream.Reason?): any ...  what it returns follows the case's number
 
 ---@class stream.Context
 local Context = {}
@@ -306,6 +315,14 @@ function stream.sink(name) end
 ---@param capacity integer  0: a rendezvous
 ---@return stream.Channel
 function stream.chan(capacity) end
+---Takes one case that is ready, at random where several are, and waits for one where none is. Returns its number, and
+---the value received, true for a send, or nil and "closed"; or what the case's `run` returned. Without a case: nil and
+---why the task's context ended.
+---@param cases (stream.Case|false)[]
+---@return integer? which
+---@return any value
+---@return stream.Reason? reason
+function stream.select(cases) end
 ---A task in this worker; tasks of one worker switch only where they wait.
 ---@param fn function
 ---@return stream.Task

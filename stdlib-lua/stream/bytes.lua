@@ -281,7 +281,7 @@ local function file_writer(sink)
     return length
   end, function(deadline, closes)
     if closes then
-      chunks:close()
+      pcall(chunks.close, chunks)  -- raises where the other end has failed meanwhile
       while true do
         local answer, why = answers:recv(left(deadline))
         if answer == nil then

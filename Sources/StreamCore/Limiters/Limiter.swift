@@ -41,7 +41,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// - Parameters:
     ///   - spec: its rate is within its bounds.
     ///   - fault: a planted bug: it exists so that the tests can be tested.
-    init(_ spec: LimiterSpec, scheduler: Scheduler, isChild: Bool, fault: LimiterFault?) {
+    package init(_ spec: LimiterSpec, scheduler: Scheduler, isChild: Bool, fault: LimiterFault?) {
         self.spec = spec
         self.scheduler = scheduler
         clock = scheduler

@@ -420,6 +420,6 @@ public struct WaitLimit: Sendable, Equatable {
 }
 
 /// Bugs to be planted.
-enum LimiterFault: Equatable {
+package enum LimiterFault: Equatable {
     case tokensKept
 }

@@ -1,10 +1,5 @@
 // Stages that bound their intake, in every order that a range of seeds gives.
-import Schedules
-import Testing
-
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<51
+import StreamRuntime
 
 private let head = """
     local stream = require 'stream'
@@ -21,7 +16,7 @@ private let head = """
 
     """
 
-private let cases: [SeededCase] = [
+package let requestCases: [SeededCase] = [
     SeededCase(
         name: "the source hands over what was requested, and no more",
         script: head + """
@@ -155,14 +150,3 @@ private let cases: [SeededCase] = [
                 + "than wait for requests",
         ]),
 ]
-
-@Suite struct SeededRequestTests {
-    @Test(arguments: cases) func everyOrder(_ test: SeededCase) {
-        var failing: [String] = []
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-    }
-}

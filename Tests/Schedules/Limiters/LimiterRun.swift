@@ -1,18 +1,20 @@
 // One seeded run of parties that share a limiter, with books kept outside of it.
-@testable import StreamCore
+import StreamCore
 
 /// What a run found. What passed when is written down where a party gets it; levels are computed from that alone.
-final class LimiterRun: @unchecked Sendable {  // one thread
+package final class LimiterRun: @unchecked Sendable {  // one thread
     struct Use {
         let time: Int64
         let n: Int64
     }
 
-    let scheduler: SeededScheduler
+    package let scheduler: SeededScheduler
     let limiter: Limiter
     let spec: LimiterSpec
-    private(set) var failures: [String] = []
+    package private(set) var failures: [String] = []
     private(set) var uses: [Use] = []
+    /// How many uses there were.
+    package var useCount: Int { uses.count }
     /// Rates with the time from which on they held.
     private(set) var rates: [(time: Int64, rate: Int64)] = []
     private var firstRequest: Int64?
@@ -21,7 +23,7 @@ final class LimiterRun: @unchecked Sendable {  // one thread
     let makesReservations: Bool
     private let changesRate: Bool
 
-    init(seed: UInt64, fault: LimiterFault? = nil) {
+    package init(seed: UInt64, fault: LimiterFault? = nil) {
         let scheduler = SeededScheduler(seed: seed)
         func below(_ n: Int) -> Int64 { Int64(scheduler.random() % UInt64(n)) }
         self.scheduler = scheduler
@@ -49,7 +51,7 @@ final class LimiterRun: @unchecked Sendable {  // one thread
     func fail(_ text: String) { failures.append(text) }
     var now: Int64 { scheduler.now }
 
-    func finish() {
+    package func finish() {
         for party in parties { party.wake() }
         disturb(left: 10)
         if !scheduler.run(limit: 100_000, until: { self.parties.allSatisfy(\.isOver) }) {

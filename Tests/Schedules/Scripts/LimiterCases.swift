@@ -1,25 +1,22 @@
 // Scripts that share limiters, in every order that a range of seeds gives.
-import Testing
+import StreamRuntime
 
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<61
 private let head = "local stream = require 'stream'\n"
 
-private let cases: [(name: String, script: String, output: [String])] = [
-    (
-        "waits on a leaky bucket end on an even grid",
-        head + """
+package let limiterCases: [SeededCase] = [
+    SeededCase(
+        name: "waits on a leaky bucket end on an even grid",
+        script: head + """
             local bucket = stream.leaky_bucket { rate = 10, capacity = 100 }
             local began = stream.now()
             for _ = 1, 20 do assert(bucket:wait()) end
             print(("%.6f"):format(stream.now() - began))
             """,
-        ["1.900000"]
+        output: ["1.900000"]
     ),
-    (
-        "a change of rate plans anew those who wait, and they end exactly then",
-        head + """
+    SeededCase(
+        name: "a change of rate plans anew those who wait, and they end exactly then",
+        script: head + """
             local bucket = stream.token_bucket { rate = 1, burst = 1 }
             assert(bucket:allow())
             local group = {}
@@ -42,11 +39,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             for i = 1, 4 do times[i] = ("%.6f"):format(times[i]) end
             print(table.concat(times, " "))
             """,
-        ["0.600000 1.700000 2.207500 2.217500"]
+        output: ["0.600000 1.700000 2.207500 2.217500"]
     ),
-    (
-        "stages in several workers share one limiter",
-        head + """
+    SeededCase(
+        name: "stages in several workers share one limiter",
+        script: head + """
             local bucket = stream.token_bucket { rate = 10, burst = 5 }
             local seen, times = stream.chan(100), {}
             local p = stream.from(stream.range(1, 25))
@@ -61,11 +58,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             end
             print(#times, ("%.6f"):format(times[25] - times[1]))
             """,
-        ["25\t2.000000"]
+        output: ["25\t2.000000"]
     ),
-    (
-        "a cancelled wait gives its tokens back, and those behind move up",
-        head + """
+    SeededCase(
+        name: "a cancelled wait gives its tokens back, and those behind move up",
+        script: head + """
             local bucket = stream.token_bucket { rate = 1, burst = 10 }
             assert(bucket:allow(10))
             local began = stream.now()
@@ -79,11 +76,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             stream.sleep(8)
             print(bucket:available())
             """,
-        ["nil\tcanceled", "2.000000", "8"]
+        output: ["nil\tcanceled", "2.000000", "8"]
     ),
-    (
-        "a wait that cannot end in time fails at once, and takes nothing",
-        head + """
+    SeededCase(
+        name: "a wait that cannot end in time fails at once, and takes nothing",
+        script: head + """
             local bucket = stream.token_bucket { rate = 10, burst = 2 }
             assert(bucket:allow(2))
             local began = stream.now()
@@ -92,11 +89,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             print(stream.now() == began)
             print(bucket:wait(1, 0.1), ("%.6f"):format(stream.now() - began))
             """,
-        ["nil\ttimeout", "nil\tlimited", "true", "true\t0.100000"]
+        output: ["nil\ttimeout", "nil\tlimited", "true", "true\t0.100000"]
     ),
-    (
-        "permits of a worker that has ended are given back",
-        head + """
+    SeededCase(
+        name: "permits of a worker that has ended are given back",
+        script: head + """
             local limit = stream.concurrency { limit = 2 }
             local p = stream.from(stream.range(1, 4))
               :map("holds", function(v) limit:acquire() return v end, { queue = 1 }):to(stream.null_sink())
@@ -107,11 +104,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             stream.sleep(1)
             print(limit:available())
             """,
-        ["0", "2"]
+        output: ["0", "2"]
     ),
-    (
-        "run holds a permit around its function, however that ends",
-        head + """
+    SeededCase(
+        name: "run holds a permit around its function, however that ends",
+        script: head + """
             local limit = stream.concurrency { limit = 2 }
             local inside, most = 0, 0
             local function work(i)
@@ -127,13 +124,13 @@ private let cases: [(name: String, script: String, output: [String])] = [
             for i = 1, 6 do print(tasks[i]:wait()) end
             print(most, limit:available())
             """,
-        [
+        output: [
             "true\t1\todd", "false\teven", "true\t3\todd", "false\teven", "true\t5\todd", "false\teven", "2\t2",
         ]
     ),
-    (
-        "those who wait are served in the order they came",
-        head + """
+    SeededCase(
+        name: "those who wait are served in the order they came",
+        script: head + """
             local bucket = stream.token_bucket { rate = 10, burst = 1 }
             local order = stream.chan(10)
             assert(bucket:allow())
@@ -145,11 +142,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
             for i = 1, 5 do list[i] = order:recv() end
             print(table.concat(list, " "))
             """,
-        ["1 2 3 4 5"]
+        output: ["1 2 3 4 5"]
     ),
-    (
-        "limit in a pipeline waits, and its accounts balance when it is cancelled",
-        head + """
+    SeededCase(
+        name: "limit in a pipeline waits, and its accounts balance when it is cancelled",
+        script: head + """
             local bucket = stream.token_bucket { rate = 10, burst = 2 }
             for _, q in ipairs { 0, 1, 256 } do
               local began = stream.now()
@@ -168,11 +165,11 @@ private let cases: [(name: String, script: String, output: [String])] = [
               print(bucket:available())
             end
             """,
-        (1...3).flatMap { _ in ["12\t12\t1.000000", "true", "2"] }
+        output: (1...3).flatMap { _ in ["12\t12\t1.000000", "true", "2"] }
     ),
-    (
-        "limit drops, or sends elsewhere, by key",
-        head + """
+    SeededCase(
+        name: "limit drops, or sends elsewhere, by key",
+        script: head + """
             local values = {}
             for i = 1, 30 do values[i] = { user = "u" .. i % 3, n = i } end
             for _, key in ipairs { "user", function(v) return v.user end } do
@@ -194,29 +191,6 @@ private let cases: [(name: String, script: String, output: [String])] = [
               print(#passed, n, s.created, s.delivered)
             end
             """,
-        (1...2).flatMap { _ in ["30\t12\t18\t18\t0", "0\t30\t30\t30"] }
+        output: (1...2).flatMap { _ in ["30\t12\t18\t18\t0", "0\t30\t30\t30"] }
     ),
 ]
-
-@Suite struct SeededLimiterTests {
-    @Test(arguments: cases.indices) func everyOrder(_ index: Int) {
-        let (name, script, output) = cases[index]
-        var failing: [String] = []
-        var traces: Set<UInt64> = []
-        for seed in seeds {
-            let outcome = runSeeded(script, seed: seed)
-            traces.insert(outcome.trace)
-            guard let result = outcome.result else {
-                failing.append("it does not end: \(outcome.summary)")
-                continue
-            }
-            if result.status != .done || !result.account.isBalanced || outcome.output != output {
-                failing.append(outcome.summary)
-            }
-        }
-        #expect(failing.isEmpty, "\(name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-        if name.contains("workers") || name.contains("pipeline") {
-            #expect(2 * traces.count >= seeds.count, "\(name): \(traces.count) traces of \(seeds.count)")
-        }
-    }
-}

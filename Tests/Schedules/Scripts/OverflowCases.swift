@@ -1,10 +1,5 @@
 // Queues that drop what comes, in every order that a range of seeds gives.
-import Schedules
-import Testing
-
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<51
+import StreamRuntime
 
 private let head = """
     local stream = require 'stream'
@@ -369,25 +364,4 @@ private let others: [SeededCase] = [
         output: ["18 19 20\t20"]),
 ]
 
-@Suite struct SeededOverflowTests {
-    private static let cases = known + shapes + others
-
-    @Test(arguments: cases) func everyOrder(_ test: SeededCase) {
-        var failing: [String] = []
-        var traces: Set<UInt64> = []
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            traces.insert(outcome.trace)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-        if test.name.contains("every shape") { #expect(traces.count == seeds.count, "different orders") }
-    }
-
-    @Test(arguments: cases) func theSameSeedGoesTheSameWay(_ test: SeededCase) {
-        for seed in [5, 1009] as [UInt64] {
-            let first = runSeeded(test.script, seed: seed), second = runSeeded(test.script, seed: seed)
-            #expect(first.output == second.output)
-        }
-    }
-}
+package let overflowCases = known + shapes + others

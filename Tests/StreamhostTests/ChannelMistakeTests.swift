@@ -35,7 +35,10 @@ import Testing
         // waiting where Lua cannot leave
         ("table.sort({ 2, 1 }, function() c:recv() end)", ["recv cannot wait here", "comparator"]),
         ("table.sort({ 2, 1 }, function() c:send(1) end)", ["send cannot wait here"]),
-        ("local _ = ('x'):gsub('x', function() stream.select { { recv = c } } end)", ["select cannot wait here", "gsub"]),
+        (
+            "local _ = ('x'):gsub('x', function() stream.select { { recv = c } } end)",
+            ["select cannot wait here", "gsub"]
+        ),
         (
             "tostring(setmetatable({}, { __tostring = function() for v in c:range() do end end }))",
             ["range cannot wait here", "metamethod"]

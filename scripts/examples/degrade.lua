@@ -1,5 +1,5 @@
 -- Bursts of requests to a service with a short queue: what does not fit is answered at once from an older result, in
--- place of keeping everyone waiting. Shows graceful degradation with try_send. Arguments: the queue's length, the bursts.
+-- place of keeping everyone waiting. Shows graceful degradation with try_send. Arguments: the queue's length, bursts.
 --   streamhost run degrade.lua 4 3 10 6
 local stream = require "stream"
 

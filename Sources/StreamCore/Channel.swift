@@ -461,7 +461,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// For the purge of a queue: what is stale is let go of, since it is taken out.
-    private static func isStale(_ party: Party) -> Bool {
+    static func isStale(_ party: Party) -> Bool {
         if party.isOpen { return false }
         party.release()
         return true
@@ -529,11 +529,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     struct Served {
         private var first: Unmanaged<Waiter>?
         private var last: Unmanaged<Waiter>?
-        /// What a queue has dropped, to be offered to whoever wants it.
-        var shed: ShedMessages?
+        /// What a queue has dropped, to be offered to whoever wants it: held until then.
+        private var shed: Unmanaged<ShedMessages>?
 
         @inline(__always) init() {}
         @inline(__always) init(_ party: Party) { append(party) }
+        init(shed: ShedMessages) { self.shed = .passRetained(shed) }
 
         @inline(__always) mutating func append(_ party: Party) {
             let waiter = party.releaseSeat()
@@ -556,7 +557,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
 
         @inline(__always) func notify() {
-            shed?.offer()
+            if let shed { shed.takeRetainedValue().offer() }
             var left = first
             while let waiter = left {
                 waiter._withUnsafeGuaranteedRef {

@@ -57,8 +57,16 @@ final class Shedding {
     /// Values dropped so far.
     var count = 0
     /// Senders that wait, in the order in which their time is up, and a timer for the first.
-    var waits = Deque<(deadline: Int64, party: Channel.Party)>()
+    var waits = Deque<Wait>()
     var timer: Timer?
+
+    struct Wait {
+        let deadline: Int64
+        let waiter: Waiter
+        let generation: UInt64
+        let index: Int
+        var isOpen: Bool { waiter.isOpen(generation) }
+    }
 
     init(_ policy: OverflowPolicy, _ scheduler: Scheduler) {
         self.policy = policy
@@ -67,7 +75,7 @@ final class Shedding {
 
     /// Forgets waits that have ended otherwise, in front; without any the timer goes too.
     func settle() {
-        while let first = waits.first, !first.party.waiter.isOpen(first.party.generation) { waits.removeFirst() }
+        while let first = waits.first, !first.isOpen { waits.removeFirst() }
         guard waits.isEmpty, let timer else { return }
         self.timer = nil
         scheduler.disarm(timer)
@@ -127,8 +135,7 @@ extension Channel {
         }
         sent += 1
         shedding.count += dropped.count
-        var served = Served()
-        served.shed = dropped
+        let served = Served(shed: dropped)
         if case .fail = decision { return (.overflow, served) }
         return (.sent, served)
     }
@@ -139,7 +146,10 @@ extension Channel {
     func limitWait(of party: Party) -> Timer? {
         guard let shedding, shedding.policy.overflow == .timeout else { return nil }
         shedding.settle()
-        shedding.waits.append((shedding.scheduler.now &+ shedding.policy.timeout, party))
+        shedding.waits.append(
+            Shedding.Wait(
+                deadline: shedding.scheduler.now &+ shedding.policy.timeout, waiter: party.waiter,
+                generation: party.generation, index: party.index))
         return nextTimer(shedding)
     }
 
@@ -153,7 +163,7 @@ extension Channel {
     }
 
     private var hasTimedWait: Bool {
-        lock.withLock { shedding!.waits.contains { $0.party.waiter.isOpen($0.party.generation) } }
+        lock.withLock { shedding!.waits.contains(where: \.isOpen) }
     }
 
     /// Those whose time is up go on without their values.
@@ -165,19 +175,19 @@ extension Channel {
         var ended: [Waiter] = []
         let dropped = ShedMessages(shedding.policy.onDrop)
         while let first = shedding.waits.first {
-            let waiter = first.party.waiter
-            guard waiter.isOpen(first.party.generation) else {
+            let waiter = first.waiter
+            guard first.isOpen else {
                 shedding.waits.removeFirst()
                 continue
             }
             guard first.deadline <= now else { break }
             shedding.waits.removeFirst()
-            guard waiter.claim(first.party.generation) else { continue }
-            dropped.add().fill(waiter.message(of: first.party.index))
-            waiter.sent(first.party.index)
+            guard waiter.claim(first.generation) else { continue }
+            dropped.add().fill(waiter.message(of: first.index))
+            waiter.sent(first.index)
             sent += 1
             shedding.count += 1
-            state.noteStale { !$0.waiter.isOpen($0.generation) }
+            state.noteStale(Self.isStale)
             ended.append(waiter)
         }
         let timer = nextTimer(shedding)

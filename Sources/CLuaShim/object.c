@@ -124,9 +124,10 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
 }
 
 void *shim_any_object(lua_State *L, int index, const shim_type **type) {
-    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof(shim_object))
+    /* NULL of what is no userdata, or null; a light one has no length. Scripts cannot make userdata: the block is ours. */
+    shim_object *object = lua_touserdata(L, index);
+    if (object == NULL || lua_rawlen(L, index) != sizeof *object)
         return NULL;
-    shim_object *object = lua_touserdata(L, index); /* scripts cannot make userdata: the block is ours */
     *type = object->type;
     return object->ref;
 }

@@ -56,7 +56,7 @@ func main() {
 		var group sync.WaitGroup
 		for r := 0; r < routines; r++ {
 			group.Add(1)
-			go func() {
+			go func(r int) {
 				defer group.Done()
 				count := 0
 				for i := 0; i < n/routines; i++ {
@@ -65,7 +65,7 @@ func main() {
 					}
 				}
 				granted[r] = count
-			}()
+			}(r)
 		}
 		group.Wait()
 		seconds := time.Since(began).Seconds()

@@ -16,7 +16,9 @@ end)
 stream.go(function()
   stream.sleep("100ms")
   letters:set_rate(200)
-  if not pcall(letters.set_rate, letters, 5000) then print("5000 a second is out of bounds, it stays at", letters:rate()) end
+  if not pcall(letters.set_rate, letters, 5000) then
+    print("5000 a second is out of bounds, it stays at", letters:rate())
+  end
 end)
 
 local count, last = 0, 0

@@ -219,10 +219,14 @@ function stream.concurrency(options) end
 ---@return stream.AdaptiveLimiter
 function stream.adaptive(options) end
 
+---@class stream.LimitOptions
+---@field mode? "wait"|"drop"|{ to: stream.Sink|stream.Channel }
+---@field key? string|fun(value: any): string|number|boolean  each key has a limiter of its own
+
 ---@class stream.Pipeline
 local Pipeline = {}
 ---@param limiter stream.Limiter|stream.TokenBucket
----@param options? { mode?: "wait"|"drop"|{ to: stream.Sink|stream.Channel }, key?: string|fun(value: any): string|number|boolean }
+---@param options? stream.LimitOptions
 ---@return stream.Pipeline
 function Pipeline:limit(limiter, options) end
 ---@return stream.Pipeline

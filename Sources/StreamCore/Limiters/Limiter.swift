@@ -12,7 +12,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     public let name: String
     private let scheduler: Scheduler
     /// The same, without a reference count for each decision.
-    private unowned(unsafe) let clock: Scheduler
+    private let clock: Unmanaged<Scheduler>
     private let word = LimiterWord()
     private let lock = Lock()
     private var queue: LimiterQueue<Party>
@@ -44,7 +44,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     package init(_ spec: LimiterSpec, scheduler: Scheduler, isChild: Bool, fault: LimiterFault?) {
         self.spec = spec
         self.scheduler = scheduler
-        clock = scheduler
+        clock = .passUnretained(scheduler)
         self.isChild = isChild
         self.fault = fault
         name = spec.name
@@ -114,7 +114,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
 
     /// At the present time.
     @inline(__always)
-    public func allow(_ n: Int64) -> Bool { allow(n, clock.now) }
+    public func allow(_ n: Int64) -> Bool { allow(n, clock._withUnsafeGuaranteedRef { $0.now }) }
 
     public enum Waiting: Equatable {
         case granted
@@ -151,11 +151,11 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// would have got, is for others; only once.
     public func giveBack(_ ticket: UInt64, _ now: Int64) { locked(now) { _ in _ = queue.giveBack(ticket, now) } }
 
-    public func giveBackNow(_ ticket: UInt64) { giveBack(ticket, clock.now) }
+    public func giveBackNow(_ ticket: UInt64) { giveBack(ticket, scheduler.now) }
 
     /// Gives a reservation back if its time has not come.
     public func giveBackUnused(_ ticket: UInt64, before time: Int64) {
-        let now = clock.now
+        let now = scheduler.now
         if now < time { giveBack(ticket, now) } else { forget(ticket, now) }
     }
 
@@ -191,7 +191,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
         locked(now) { _ in queue.put(1) }
     }
 
-    public func releaseNow() { release(clock.now) }
+    public func releaseNow() { release(scheduler.now) }
 
     // MARK: What it says
 

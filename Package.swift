@@ -39,7 +39,7 @@ let package = Package(
             name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"],
             resources: [
                 "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
-                "stream/stages.lua", "stream/shapes.lua", "stream/limiters.lua", "stream/test.lua",
+                "stream/stages.lua", "stream/shapes.lua", "stream/bytes.lua", "stream/limiters.lua", "stream/test.lua",
                 "stream/compare.lua",
             ].map { .embedInCode($0) }
         ),

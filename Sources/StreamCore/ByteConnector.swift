@@ -11,9 +11,8 @@ public func startBytes(
     _ sink: any HostSink, from channel: Channel, answers: Channel, scheduler: Scheduler, context: Context,
     done: @escaping @Sendable (ConnectorError?) -> Void
 ) {
-    scheduler.beginActivity()
-    spawnDetached(stack: 512 << 10) {
-        let parker = ThreadParker(scheduler: scheduler, context: context)
+    let parker = ThreadParker(scheduler: scheduler, context: context)
+    parker.seat.start(stack: 512 << 10) {
         let canceller = ByteSinkCanceller(sink)
         var failure: ConnectorError?
         do throws(ConnectorError) {
@@ -27,7 +26,6 @@ public func startBytes(
         do throws(ConnectorError) { try sink.close() } catch { failure = failure ?? error }
         channel.closeReading().drop()
         done(failure)
-        scheduler.endActivity()
     }
 }
 

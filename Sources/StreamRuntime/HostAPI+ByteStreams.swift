@@ -4,20 +4,19 @@ import StreamCore
 
 /// A file or standard input that is read on a thread of its own, chunk by chunk into a channel. It ends with its last
 /// reference, so with the worker that has it.
-final class ByteSource: SharedObject, LuaVisible, @unchecked Sendable {  // `lock` guards the failure
+final class ByteSource: SharedObject, LuaVisible, @unchecked Sendable {  // set once in `init`
     var luaType: LuaObjectType { HostAPI.byteSourceType }
     /// Few chunks, so that a reader who stops reading soon stops the thread.
     let chunks = Channel(capacity: 4, bytes: 1 << 20, name: "a reader's input")
     /// Closed when the opening has come to an end, one way or the other.
     let opening = Channel(capacity: 0, name: "the opening of a reader's input")
-    private let source: any HostSource
     private let result = ByteStreamResult()
 
     var failure: String? { result.failure }
 
     init(_ source: any HostSource, _ run: Run) {
-        self.source = source
         super.init()
+        result.begin(source)
         let context = Context(scheduler: run.scheduler, parent: run.context)
         let outlet = Outlet(channel: chunks, scheduler: run.scheduler, context: context) { _, _ in false }
         let stopper = ByteSourceStopper(source)
@@ -35,14 +34,14 @@ final class ByteSource: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
     deinit { stop() }
 
     func stop() {
-        source.stop()
+        result.source?.stop()
         chunks.closeReading().drop()
     }
 }
 
 /// A file or standard stream that is written on a thread of its own. With its last reference it is closed, when all that
 /// it was given is written.
-final class ByteSink: SharedObject, LuaVisible, @unchecked Sendable {  // `lock` guards the failure
+final class ByteSink: SharedObject, LuaVisible, @unchecked Sendable {  // set once in `init`
     var luaType: LuaObjectType { HostAPI.byteSinkType }
     let chunks = Channel(capacity: 16, bytes: 256 << 10, name: "a writer's output")
     /// See `startBytes`; closed at the end.
@@ -68,8 +67,17 @@ final class ByteSink: SharedObject, LuaVisible, @unchecked Sendable {  // `lock`
 private final class ByteStreamResult: @unchecked Sendable {  // `lock`
     private let lock = Lock()
     private var found: String?
+    private var running: (any HostSource)?
     var failure: String? { lock.withLock { found } }
-    func end(_ failure: ConnectorError?) { lock.withLock { found = failure?.description } }
+    /// While it runs: its descriptors shall not wait for a collector.
+    var source: (any HostSource)? { lock.withLock { running } }
+    func begin(_ source: any HostSource) { lock.withLock { running = source } }
+    func end(_ failure: ConnectorError?) {
+        lock.withLock {
+            found = failure?.description
+            running = nil
+        }
+    }
 }
 
 private final class ByteSourceStopper: ContextListener, Sendable {

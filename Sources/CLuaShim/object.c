@@ -69,8 +69,13 @@ static void push_metatable(lua_State *L, const shim_type *type) {
             shim_push_callback(L, m->callback);
         lua_setfield(L, -2, m->name);
     }
+    /* __index is the table itself, which Lua reads without a call; what it has not, its own metatable reports */
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, -2);
     lua_pushlightuserdata(L, (void *)type);
     lua_pushcclosure(L, index_method, 2);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, collect);
     lua_setfield(L, -2, "__gc");
@@ -90,7 +95,7 @@ static void push_metatable(lua_State *L, const shim_type *type) {
 
 void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
     shim_vm *vm = vm_of(L);
-    luaL_checkstack(L, 8, "host object");
+    luaL_checkstack(L, 12, "host object");
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_objects) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 4);

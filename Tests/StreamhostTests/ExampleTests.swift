@@ -175,7 +175,9 @@ import Testing
 
     /// A new example comes with a test.
     @Test func everyExample_isTested() throws {
-        let tested = ["balances", "busiest", "csv_to_json", "enrich", "even", "failed", "routes", "totals"]
+        let tested = [
+            "balances", "busiest", "csv_to_json", "enrich", "even", "failed", "routes", "shed", "totals",
+        ]
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../scripts/examples")
         let found = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".lua") }

@@ -170,8 +170,100 @@ function Run:cancel(cause) end
 ---@return stream.Stats
 function Run:stats() end
 
+---@class stream.LimiterOptions
+---@field name? string
+---@field bounds? number[]  the lowest and the highest rate
+---@field out_of_bounds? "reject"|"clamp"|"fixed_window"
+---@field keys? integer  so many keys have a limiter of their own at a time; 10000 unless said
+
+---@class stream.TokenBucket: stream.LimiterOptions
+---@field rate number  tokens a second, 0.000001 to 1000000000
+---@field burst? integer  one second's worth unless said
+
+---@class stream.LeakyBucket: stream.LimiterOptions
+---@field rate number
+---@field capacity integer  so many may wait
+
+---@class stream.Window: stream.LimiterOptions
+---@field limit integer
+---@field window stream.Duration
+
+---@class stream.Limiter
+local Limiter = {}
+---Whether n pass now.
+---@param n? integer
+---@return boolean
+function Limiter:allow(n) end
+---@param n? integer
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Limiter:wait(n, timeout) end
+---Seconds to wait, and a function that gives back what is not used.
+---@param n? integer
+---@return number?, (fun())|stream.Reason
+function Limiter:reserve(n) end
+---@return number
+function Limiter:rate() end
+---@param rate number
+function Limiter:set_rate(rate) end
+---@param burst integer
+function Limiter:set_burst(burst) end
+---@return integer
+function Limiter:available() end
+---@param key string|number|boolean
+---@return stream.Limiter
+function Limiter:of(key) end
+
+---@class stream.AdaptiveLimiter: stream.Limiter
+local AdaptiveLimiter = {}
+---@param latency stream.Duration
+---@param ok? boolean  true unless said
+function AdaptiveLimiter:report(latency, ok) end
+
+---@class stream.Permit
+local Permit = {}
+function Permit:release() end
+
+---@class stream.Concurrency
+local Concurrency = {}
+---@param timeout? stream.Duration
+---@return stream.Permit?, stream.Reason?
+function Concurrency:acquire(timeout) end
+---Calls fn while it holds a permit.
+---@param fn function
+---@return any ...
+function Concurrency:run(fn, ...) end
+---@return integer
+function Concurrency:available() end
+---@param key string|number|boolean
+---@return stream.Concurrency
+function Concurrency:of(key) end
+
+---@param options stream.TokenBucket
+---@return stream.Limiter
+function stream.token_bucket(options) end
+---@param options stream.LeakyBucket
+---@return stream.Limiter
+function stream.leaky_bucket(options) end
+---@param options stream.Window
+---@return stream.Limiter
+function stream.fixed_window(options) end
+---@param options stream.Window
+---@return stream.Limiter
+function stream.sliding_window(options) end
+---@param options { limit: integer, name?: string, keys?: integer }
+---@return stream.Concurrency
+function stream.concurrency(options) end
+---@param options { min: number, max: number, target: stream.Duration, burst?: integer, name?: string, keys?: integer }
+---@return stream.AdaptiveLimiter
+function stream.adaptive(options) end
+
 ---@class stream.Pipeline
 local Pipeline = {}
+---@param limiter stream.Limiter|stream.TokenBucket
+---@param options? { mode?: "wait"|"drop"|{ to: stream.Sink|stream.Channel }, key?: string|fun(value: any): string|number|boolean }
+---@return stream.Pipeline
+function Pipeline:limit(limiter, options) end
 ---@return stream.Pipeline
 ---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
 function Pipeline:map(name, fn, options) end

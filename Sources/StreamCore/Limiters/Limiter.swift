@@ -168,15 +168,15 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// Takes the next `n` tokens that nobody waits for, now or as they come.
     public func reserve(_ n: Int64, _ now: Int64) -> Reservation {
         locked(now) { _ in
-            switch queue.ask(n, now, limit: nil) {
+            switch queue.ask(n, now, limit: nil, isPromise: true) {
             case .granted:
                 lastTicket += 1
-                queue.reserved(lastTicket, n, now)
+                queue.book(lastTicket, n, at: nil, now)
                 return .reserved(ticket: lastTicket, time: now)
             case .refused(let reason): return .refused(reason)
             case .queued(let time):
                 lastTicket += 1
-                queue.enqueue(lastTicket, n, nil, limit: nil)
+                queue.book(lastTicket, n, at: time ?? .max / 4, now)
                 return .reserved(ticket: lastTicket, time: time ?? .max / 4)
             }
         }
@@ -263,7 +263,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
 
     private func change(_ now: Int64, _ body: (inout LimiterRule) -> Void) {
         locked(now) { told in
-            _ = queue.serve(now, claim: { _ in false }, onlyReservations: true)
+            queue.reach(now)
             var rule = queue.rule
             body(&rule)
             for (party, reason) in queue.change(now, claim: { $0.waiter.claim($0.generation) }, to: rule) {

@@ -1,4 +1,5 @@
 // Scripts that share limiters, in every order that a range of seeds gives.
+import Schedules
 import Testing
 
 @testable import StreamRuntime

@@ -176,7 +176,7 @@ import Testing
     /// A new example comes with a test.
     @Test func everyExample_isTested() throws {
         let tested = [
-            "balances", "busiest", "csv_to_json", "enrich", "even", "failed", "routes", "shed", "totals",
+            "balances", "busiest", "csv_to_json", "enrich", "even", "failed", "rate_change", "routes", "shed", "totals",
         ]
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../scripts/examples")

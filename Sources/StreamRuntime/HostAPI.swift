@@ -138,7 +138,8 @@ enum HostAPI {
     }
 
     /// What the Lua side of the library is built from.
-    private static let functions: [(String, LuaFunction)] = general + limiterFunctions + testFunctions + byteStreamFunctions
+    private static let functions: [(String, LuaFunction)] =
+        general + limiterFunctions + testFunctions + byteStreamFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),

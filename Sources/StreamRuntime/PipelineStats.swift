@@ -58,9 +58,11 @@ struct DropReasons {
     init(_ records: [PartRecord], total: Int) {
         var left = total
         for record in records {
-            if record.shed > 0 { add(record.input!.overflow.name, record.shed) }
+            if record.tellsDrops, let queue = record.input, queue.overflow != .block {
+                add(queue.overflow.name, record.shed)
+            }
             let limited = record.limited?.counts.dropped ?? 0
-            if limited > 0 { add("limited", limited) }
+            if record.limited != nil { add("limited", limited) }
             left -= record.shed + limited
         }
         add("ended", left)

@@ -30,7 +30,9 @@ local stream = {}
 ---@class stream.Queue
 ---@field capacity? integer  values; 256 unless said, 0 is a rendezvous
 ---@field bytes? integer|string  "64MB" unless said; one larger value passes alone
----@field overflow? "block"
+---@field overflow? "block"|"drop_newest"|"drop_oldest"|"latest"|"fail"|"timeout"  when it is full; default "block"
+---@field timeout? stream.Duration  of "timeout": so long who sends waits
+---@field on_drop? stream.Channel  is offered what is dropped
 
 ---@class stream.RouteBranch
 ---@field name? string
@@ -46,6 +48,7 @@ local stream = {}
 ---@field queue? integer|stream.Queue
 
 ---@class stream.StageStats
+---@field drops stream.Drops
 ---@field name string
 ---@field received integer
 ---@field emitted integer
@@ -55,7 +58,17 @@ local stream = {}
 ---@field queued integer
 ---@field capacity integer
 
+---@class stream.Drops  values dropped, by reason
+---@field ended integer  that found nobody at an early end
+---@field limited? integer
+---@field drop_newest? integer
+---@field drop_oldest? integer
+---@field latest? integer
+---@field fail? integer
+---@field timeout? integer
+
 ---@class stream.Stats
+---@field drops stream.Drops
 ---@field created integer
 ---@field delivered integer
 ---@field filtered integer
@@ -92,6 +105,41 @@ function Channel:close() end
 function Channel:is_closed() end
 ---@return integer
 function Channel:capacity() end
+---@param n integer|number  so many more values may come into the queue in front of a stage; of a stage's input only
+function Channel:request(n) end
+
+---@class stream.Reader
+local Reader = {}
+---@param n integer  at most so many bytes
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read(n, timeout) end
+---@param n integer
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_exactly(n, timeout) end
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_line(timeout) end
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_all(timeout) end
+---@return fun(): string?
+function Reader:lines() end
+function Reader:close() end
+
+---@class stream.Writer
+local Writer = {}
+---@param bytes string
+---@param timeout? stream.Duration
+---@return integer taken, stream.Reason?
+function Writer:write(bytes, timeout) end
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Writer:flush(timeout) end
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Writer:close(timeout) end
 
 ---Of recv, send, after and default a case has exactly one; false disables it.
 ---@class stream.Case
@@ -327,6 +375,16 @@ function stream.chan(capacity) end
 ---@return any value
 ---@return stream.Reason? reason
 function stream.select(cases) end
+---@param source stream.Source|stream.Channel  a file, standard input, or a channel of strings
+---@param options? { limit?: integer|string }  of a line
+---@return stream.Reader?, stream.Reason?
+function stream.reader(source, options) end
+---@param sink stream.Sink|stream.Channel  a file, standard output or error, the null sink, or a channel
+---@return stream.Writer?, stream.Reason?
+function stream.writer(sink) end
+---@param capacity? integer|string  bytes, "64KB" unless said
+---@return stream.Reader, stream.Writer
+function stream.pipe(capacity) end
 ---A task in this worker; tasks of one worker switch only where they wait.
 ---@param fn function
 ---@return stream.Task

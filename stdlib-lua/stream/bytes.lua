@@ -135,12 +135,18 @@ function Reader.read_line(self, timeout)
   local deadline, limit = deadline_of("read_line", 1, timeout), self.limit
   local function line_end(length, data, from)
     local at = data:find("\n", from, true)
-    if length + (at or #data + 1) - from > limit + 2 then return false end
-    return at or nil
+    if at then return at end
+    if length + #data - from + 1 > limit + 2 then return false end
   end
   if self.skips then  -- the rest of a line that was too long
     local rest, reason
-    repeat rest, reason = gather(self, deadline, line_end, true) until rest or reason ~= "line too long"
+    repeat
+      rest, reason = gather(self, deadline, function(_, data, from)
+        local at = data:find("\n", from, true)
+        if at then return at end
+        if from <= #data then return false end  -- all of this is the line's
+      end, true)
+    until rest or reason ~= "line too long"
     if not rest then return nil, reason end
     self.skips = false
   end

@@ -111,8 +111,10 @@ struct CaseRun {
             run.cancel(cause: "canceled")
         }
         scheduler.run(until: { state.result != nil || state.isOverdue })
+        if state.isOverdue, late == nil, state.result == nil || test.stopPlace != nil {
+            late = lateness(state, test, run, scheduler, afterBody: true)
+        }
         if state.isOverdue && state.result == nil {
-            late = late ?? lateness(state, test, run, scheduler, afterBody: true)
             let deadline = monotonicNow() + Self.patience
             run.cancel(cause: "canceled")
             scheduler.run(until: { state.result != nil || monotonicNow() > deadline })
@@ -138,6 +140,7 @@ struct CaseRun {
         } else {
             let passed = scheduler.now
             failure.message += "; on its clock \(seconds(passed)) have passed"
+            if passed == 0 { failure.message += ", which moves only when nothing has work left" }
             let waiting = run.unfinished
             if !waiting.isEmpty { failure.message += "\n  " + waiting.joined(separator: "\n  ") }
         }

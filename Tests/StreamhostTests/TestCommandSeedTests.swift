@@ -29,7 +29,7 @@ import Testing
         for _ in 1...3 {
             let again = try TestRun(Self.lostUpdate, ["--seed", seed, "--filter", "two deposits"])
             #expect(again.status == 1)
-            #expect(again.output.contains("x_test.lua:15: expected 2, got 1"))
+            #expect(again.output.contains("x_test.lua:14: expected 2, got 1"))
             #expect(again.seed == seed)
         }
     }

@@ -177,7 +177,7 @@ struct TestRun {
     static let passing: [(name: String, body: String)] = [
         ("1 and 1.0 are equal", "t.equal(1, 1.0) t.equal({ [1] = 2.0 }, { 2 })"),
         ("cycles", "local a, b = {}, {} a.a, b.a = a, b t.equal(a, b)"),
-        ("the same channel", "local c = stream.chan(0) t.equal({ c }, { c }) t.equal(t, t)"),
+        ("the same channel", "local c = stream.chan(0) t.equal({ c }, { c })"),
         ("null, booleans, nothing", "t.equal({ stream.null, false }, { stream.null, false }) t.equal(nil, nil)"),
         (
             "records that were not read are tables",
@@ -186,7 +186,7 @@ struct TestRun {
         ("an answer of __eq counts", "local m = { __eq = function() return true end } t.equal(setmetatable({ 1 }, m), setmetatable({ 2 }, m))"),
         ("near", "t.near(0.1 + 0.2, 0.3, 1e-9) t.near(math.huge, math.huge, 0) t.near(1, 1.5, 0.5)"),
         ("raises: a pattern, or the text itself", #"t.raises("b.*m", function() error("boom") end) t.raises("[a-b", function() error("x [a-b") end)"#),
-        ("raises returns what was raised", "t.equal(t.raises(\"table\", function() error({ 7 }) end) ~= nil, true)"),
+        ("raises returns what was raised", "t.equal(t.raises(\"[7]\", function() error({ 7 }) end)[1], 7)"),
         ("raises around a wait", #"t.raises("late", function() stream.sleep(5) error("late") end) t.equal(stream.now(), 5.0)"#),
         ("a captured assertion in a stage", #"local equal = t.equal stream.from(stream.range(1, 2)):each("e", function(v) equal(v, v) end):collect()"#),
         ("t through a channel", "local c = stream.chan(1) c:send(t) c:recv().equal(1, 1)"),
@@ -194,7 +194,7 @@ struct TestRun {
         ("the time of day follows", #"stream.sleep("90m") t.equal(os.date("!%F %T"), "2000-01-01 01:30:00") t.equal(os.clock(), 5400.0) t.equal(os.time(), 946684800 + 5400)"#),
         ("standard input is empty", "t.equal(stream.from(stream.stdin()):collect(), {})"),
         ("what is left waiting is cancelled", "t.equal(1, 1) stream.go(function() t.equal({ stream.chan(0):recv() }, { nil, \"canceled\" }) end) stream.sleep(0)"),
-        ("a pipeline that goes on is cancelled", "t.equal(1, 1) stream.from(stream.range(1, math.huge)):to(stream.null_sink()) stream.sleep(0)"),
+        ("a pipeline that goes on is cancelled", "t.equal(1, 1) stream.from(stream.ticker(1)):to(stream.null_sink()) stream.sleep(3)"),
         ("a received failure is no failure", #"local p = stream.from(stream.values { 1 }):map("m", function() error("no") end):to(stream.null_sink()) t.is_nil((p:wait()))"#),
         ("the run's pipelines", "local n = 0 stream.from(stream.range(1, 9)):to(function(v) n = n + v end) stream.run() t.equal(n, 45)"),
         ("options", "t.raises(\"unknown option of t.sink: 'capacty'\", function() t.sink { capacty = 1 } end)"),

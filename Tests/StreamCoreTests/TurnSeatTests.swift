@@ -15,11 +15,12 @@ import Testing
         func run(_ outlet: Outlet) throws(ConnectorError) {
             for value in 0..<values {
                 let now = Self.together.wrappingAdd(1, ordering: .relaxed).newValue
-                Self.most.max(now, ordering: .relaxed)
+                for _ in 0..<20 { Self.most.max(now, ordering: .relaxed) }
+                Self.together.wrappingSubtract(1, ordering: .relaxed)
+                // May park, and then it is another's turn.
                 let isOpen = "\(value)".utf8CString.withUnsafeBytes {
                     outlet.send(text: UnsafeRawBufferPointer(rebasing: $0.dropLast()), kind: UInt8(MSG_STRING))
                 }
-                Self.together.wrappingSubtract(1, ordering: .relaxed)
                 if value % 7 == 0 { outlet.flush() }
                 if !isOpen { return }
             }

@@ -100,6 +100,7 @@ struct CaseRun {
         outcome.time = scheduler.now
         var late = lateness(state, test, run, scheduler)
         var leaked: [String] = []
+        let running = run.runningPipelines
         if state.isBodyOver {
             if let declaration, declaration.reportsLeaks, !state.isOverdue {
                 scheduler.settle(until: { state.isOverdue || state.result != nil })
@@ -123,7 +124,8 @@ struct CaseRun {
         outcome.steps = scheduler.steps
         outcome.printed = recorder.text
         outcome.failures = judge(
-            test, run, state.result, late: late, leaked: leaked, waiting: state.result == nil ? run.unfinished : [])
+            test, run, state.result, late: late, leaked: leaked, waiting: state.result == nil ? run.unfinished : [],
+            cut: running)
         return outcome
     }
 

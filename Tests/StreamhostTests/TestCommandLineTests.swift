@@ -43,11 +43,15 @@ import Testing
 
     static let wrong: [Wrong] = [
         Wrong(name: "no file", arguments: [], expected: "Missing expected argument"),
-        Wrong(name: "a file that is not there", arguments: ["nowhere.lua"], expected: "cannot open 'nowhere.lua': no such file"),
+        Wrong(
+            name: "a file that is not there", arguments: ["nowhere.lua"],
+            expected: "cannot open 'nowhere.lua': no such file"),
         Wrong(name: "a folder without tests", arguments: ["empty"], expected: "there is no *_test.lua in 'empty'"),
         Wrong(name: "no case", expected: "x_test.lua: no case is declared"),
         Wrong(name: "a syntax error", script: "local = 1", expected: "x_test.lua:1: "),
-        Wrong(name: "a top level that raises", script: TestRun.head + "\nerror('broken')", expected: "x_test.lua:3: broken"),
+        Wrong(
+            name: "a top level that raises", script: TestRun.head + "\nerror('broken')",
+            expected: "x_test.lua:3: broken"),
         Wrong(
             name: "a top level that waits for ever", script: TestRun.head + "stream.chan(0):recv()",
             expected: "deadlock: everything waits"),
@@ -58,7 +62,9 @@ import Testing
         Wrong(
             name: "no function", script: TestRun.head + "test.case('a', { schedules = 2 })",
             expected: "x_test.lua:2: test.case \"a\" expected a function"),
-        Wrong(name: "no name", script: TestRun.head + "test.case(function() end)", expected: "argument 1 of test.case expected a string"),
+        Wrong(
+            name: "no name", script: TestRun.head + "test.case(function() end)",
+            expected: "argument 1 of test.case expected a string"),
         Wrong(
             name: "options last", script: TestRun.head + "test.case('a', function() end, {})",
             expected: "has its options behind the function"),
@@ -79,10 +85,13 @@ import Testing
             name: "a limit", script: TestRun.head + "test.case('a', { limit = '5 parsecs' }, function() end)",
             expected: "limit of test.case \"a\" expected a duration above 0"),
         Wrong(name: "a misspelt function", script: TestRun.head + "test.cas()", expected: "(did you mean 'case'?)"),
-        Wrong(name: "a seed", arguments: ["x_test.lua", "--seed", "x"], expected: "--seed expects a whole number from 0"),
+        Wrong(
+            name: "a seed", arguments: ["x_test.lua", "--seed", "x"], expected: "--seed expects a whole number from 0"),
         Wrong(name: "no schedules", arguments: ["x_test.lua", "--schedules", "0"], expected: "--schedules expects"),
         Wrong(name: "a format", arguments: ["x_test.lua", "--format", "html"], expected: "'text', 'junit' or 'tap'"),
-        Wrong(name: "a filter", script: passes, arguments: ["x_test.lua", "--filter", "y"], expected: "no case's name contains 'y'"),
+        Wrong(
+            name: "a filter", script: passes, arguments: ["x_test.lua", "--filter", "y"],
+            expected: "no case's name contains 'y'"),
         Wrong(
             name: "a place for the output", script: passes, arguments: ["x_test.lua", "--output", "no/where.xml"],
             expected: "cannot open 'no/where.xml'"),
@@ -140,9 +149,11 @@ import Testing
             [".", "--format", "junit", "--seed", "9"])
         #expect(run.status == 2)
         let seen = try #require(Elements(run.output), "\(run.output)")
-        #expect(seen.names == [
-            "testsuites", "testsuite", "testcase", "failure", "system-out", "testcase", "testsuite", "testcase", "error",
-        ])
+        #expect(
+            seen.names == [
+                "testsuites", "testsuite", "testcase", "failure", "system-out", "testcase", "testsuite", "testcase",
+                "error",
+            ])
         #expect(seen.attributes[0]["tests"] == "3")
         #expect(seen.attributes[0]["failures"] == "1")
         #expect(seen.attributes[0]["errors"] == "1")
@@ -179,6 +190,35 @@ import Testing
         #expect(Elements(report)?.names.filter { $0 == "testcase" }.count == 3)
         #expect(outcome.output.contains("  ok      first of all"))
         #expect(outcome.status == 1)
+    }
+
+    @Test func theExamples_pass() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../scripts/examples")
+        let outcome = try CommandLine.execute(["test", "."], folder: folder)
+        #expect(outcome.output.contains("first_seen_test.lua\n  ok      an id passes again after an hour\n"))
+        #expect(outcome.status == 0, "\(outcome.output)")
+    }
+
+    @Test func aTerminal_getsColours_andProgressWhereItTakesLong() throws {
+        let folder = try ScriptFolder(
+            "",
+            files: [
+                "x_test.lua": TestRun.head + """
+                    test.case("quick", function(t) t.equal(1, 1) end)
+                    test.case("long", { limit = "3s" }, function(t) t.equal(1, 1) while true do end end)
+                    """
+            ])
+        let terminal = try Terminal(["test", "x_test.lua"], folder: folder.url)
+        #expect(terminal.finish() == 1)
+        #expect(terminal.text.contains("\u{1B}[32mok\u{1B}[0m      quick"))
+        #expect(terminal.text.contains("1 of 2: x_test.lua: long"))
+        #expect(terminal.text.contains("\u{1B}[31mFAILED\u{1B}[0m  long"))
+        let plain = try Terminal(
+            ["test", "x_test.lua", "--no-progress", "--filter", "quick"], folder: folder.url,
+            variables: ["NO_COLOR": "1"])
+        #expect(plain.finish() == 0)
+        #expect(!plain.text.contains("\u{1B}"))
     }
 
     @Test func help_namesTheExitStatuses() throws {

@@ -61,6 +61,7 @@ struct shim_vm {
     shim_selection *selection;    /* select.c; NULL: no select yet */
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
+    char stopped_at[LUA_IDSIZE + 12]; /* where the last kill found the script: after it the line is no longer known for sure */
     int pause;                    /* the collector's, as it was set last; 0: never */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;

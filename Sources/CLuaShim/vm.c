@@ -69,6 +69,7 @@ shim_vm *shim_vm_of(lua_State *L) { return vm_of(L); }
 uint32_t shim_control_get(shim_vm *vm) { return atomic_load(&vm->control); }
 void shim_control_set(shim_vm *vm, uint32_t bits) { atomic_fetch_or(&vm->control, bits); }
 void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->control, ~bits); }
+const char *shim_vm_stopped_at(const shim_vm *vm) { return vm->stopped_at; }
 bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
 void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
 shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }

@@ -135,6 +135,8 @@ public final class LuaVM {
     }
     /// Fields of records that scripts had taken out of their messages, since the beginning.
     public var decodedFields: UInt64 { shim_vm_decoded_fields(pointer) }
+    /// Where the last `kill` found the script: `script.lua:12`; empty before the first.
+    public var stopPlace: String { String(cString: shim_vm_stopped_at(pointer)) }
     /// It has the hash seed that it was given.
     public var isHashFixed: Bool { shim_vm_hash_is_fixed(pointer) }
     public var isOverMemory: Bool { shim_vm_over_memory(pointer) }

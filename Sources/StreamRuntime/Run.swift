@@ -350,6 +350,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
     }
 
+    /// Places of the pipelines that have not ended, in the order of their declaration.
+    public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
+
     private func nothingMoves() {
         guard let waiting = reporting.withLock({ reportWaiting() }) else { return }
         fail(

@@ -320,7 +320,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     ready.prepend(task)
                     return true
                 }
-                run.environment.test?.noteStop(task.stack.place)
+                run.environment.test?.noteStop(vm.stopPlace)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):

@@ -82,6 +82,9 @@ shim_vm *shim_vm_of(lua_State *L);
 uint32_t shim_control_get(shim_vm *vm);
 void shim_control_set(shim_vm *vm, uint32_t bits);
 void shim_control_clear(shim_vm *vm, uint32_t bits);
+/* Where the last SHIM_CONTROL_KILL found the script, "script.lua:12"; "" before the first. The traceback of a coroutine that
+ * a hook has stopped may be an instruction behind. */
+const char *shim_vm_stopped_at(const shim_vm *vm);
 /* True once the state was stopped for its memory limit. */
 bool shim_vm_over_memory(const shim_vm *vm);
 

@@ -38,7 +38,7 @@ let package = Package(
             name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"],
             resources: [
                 "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
-                "stream/stages.lua", "stream/shapes.lua",
+                "stream/stages.lua", "stream/shapes.lua", "stream/tasks.lua",
             ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),

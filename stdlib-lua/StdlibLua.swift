@@ -9,6 +9,7 @@ public enum StdlibLua {
         case "stream.pipeline": PackageResources.pipeline_lua
         case "stream.stages": PackageResources.stages_lua
         case "stream.shapes": PackageResources.shapes_lua
+        case "stream.tasks": PackageResources.tasks_lua
         default: nil
         }
     }

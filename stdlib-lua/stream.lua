@@ -23,8 +23,8 @@ for name, make in pairs(host.part("connectors").make) do stream[name] = make end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
-stream.chan, stream.go, stream.sleep, stream.now, stream.run = host.chan, host.go, host.sleep, host.now, host.run
-stream.context = host.context
+stream.chan, stream.sleep, stream.now, stream.run = host.chan, host.sleep, host.now, host.run
+for name, make in pairs(host.part "tasks") do stream[name] = make end
 stream.ticker, stream.after = host.ticker, host.after
 stream.null = host.null()
 stream.array = host.mark_array

@@ -20,6 +20,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     private var state: ChannelState<Party>
     private var stored = MessageQueue()
     public let name: String
+    /// What lives as long as this channel: who will close it. Set before others see the channel.
+    public var keeper: AnyObject?
 
     /// Who waits on a channel, under which generation of its waiter.
     struct Party {

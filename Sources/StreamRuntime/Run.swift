@@ -176,6 +176,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// One more thing without whose end the run does not end.
     func begin() { lock.withLock { live += 1 } }
 
+    /// The same, unless nothing lives any more: then the run ends, whatever comes.
+    func beginIfLive() -> Bool {
+        lock.withLock {
+            guard live > 0 else { return false }
+            live += 1
+            return true
+        }
+    }
+
     func end() {
         let isLast = lock.withLock {
             live -= 1

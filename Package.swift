@@ -6,6 +6,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     products: [
         .library(name: "StreamHost", targets: ["StreamHost"]),
+        .library(name: "StreamTesting", targets: ["StreamTesting"]),
         .executable(name: "streamhost", targets: ["streamhost"]),
     ],
     dependencies: [
@@ -38,22 +39,38 @@ let package = Package(
             name: "StdlibLua", path: "stdlib-lua", exclude: ["meta"],
             resources: [
                 "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
-                "stream/stages.lua", "stream/shapes.lua", "stream/tasks.lua",
+                "stream/stages.lua", "stream/shapes.lua", "stream/limiters.lua", "stream/test.lua",
+                "stream/compare.lua", "stream/tasks.lua",
             ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
+        .target(
+            name: "Schedules", dependencies: ["StreamCore", "StreamRuntime", "StdlibLua", "CMessage"],
+            path: "Tests/Schedules"
+        ),
+        .executableTarget(
+            name: "run-schedules",
+            dependencies: ["Schedules", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Tests/ScheduleRunner"
+        ),
+        .target(name: "StreamTesting", dependencies: ["StreamHost", "StreamRuntime", "StreamCore", "StreamIO"]),
         .testTarget(
             name: "StreamCoreTests",
-            dependencies: ["StreamCore", "CMessage", .product(name: "DequeModule", package: "swift-collections")]
+            dependencies: [
+                "StreamCore", "CMessage", "Schedules", .product(name: "DequeModule", package: "swift-collections"),
+            ]
         ),
         .testTarget(name: "LuaVMTests", dependencies: ["LuaVM", "CLuaShim", "StreamCore", "CMessage"]),
-        .testTarget(name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost"]),
+        .testTarget(
+            name: "StreamRuntimeTests", dependencies: ["StreamRuntime", "StdlibLua", "StreamHost", "Schedules"]),
         .testTarget(name: "StreamhostTests", dependencies: ["StreamRuntime", "streamhost"]),
+        .testTarget(name: "StreamTestingTests", dependencies: ["StreamTesting", "StreamHost"]),
         .testTarget(name: "StreamIOTests", dependencies: ["StreamIO", "StreamCore", "CMessage"]),
         .executableTarget(
             name: "streamhost",
             dependencies: [
-                "StreamHost", "StreamRuntime", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "StreamHost", "StreamRuntime", "StreamTesting", "StreamIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
     ]

@@ -10,6 +10,10 @@ public enum StdlibLua {
         case "stream.stages": PackageResources.stages_lua
         case "stream.shapes": PackageResources.shapes_lua
         case "stream.tasks": PackageResources.tasks_lua
+        case "stream.test": PackageResources.test_lua
+        case "stream.compare": PackageResources.compare_lua
+
+        case "stream.limiters": PackageResources.limiters_lua
         default: nil
         }
     }

@@ -20,10 +20,12 @@ host.part "shapes"
 
 local stream = { from = pipelines.from }
 for name, make in pairs(host.part("connectors").make) do stream[name] = make end
+for name, make in pairs(host.part("limiters").make) do stream[name] = make end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
 stream.chan, stream.sleep, stream.now, stream.run = host.chan, host.sleep, host.now, host.run
+stream.select = host.select
 for name, make in pairs(host.part "tasks") do stream[name] = make end
 stream.ticker, stream.after = host.ticker, host.after
 stream.null = host.null()
@@ -52,6 +54,11 @@ stream.host = setmetatable({}, {
     return function(...) return host.call(name, ...) end
   end,
 })
+
+if host.is_test() then
+  local tests = host.part "test"
+  host.keep_test(tests.module, tests.checks)
+end
 
 host.unfinished(pipelines.unfinished)  -- for the report at the end of the run
 

@@ -36,6 +36,6 @@ bool shim_driver_key(lua_State *L, shim_driver *d) {
                             shim_kind_phrase(L, -1));
         return false;
     }
-    lua_pushinteger(L, (lua_Integer)(hash % d->lanes));
+    lua_pushinteger(L, (lua_Integer)(d->lanes == 0 ? hash : hash % d->lanes)); /* no lanes: the key's hash itself */
     return true;
 }

@@ -29,6 +29,13 @@ typedef struct shim_object {      /* the block of a host object's userdata */
 
 typedef struct shim_record shim_record;
 
+typedef struct shim_seeding {     /* hash_seed.c: while a state is made */
+    uint32_t seed;
+    uint8_t *block;               /* the state's own; NULL: not allocated yet */
+    size_t size;
+    bool tried;
+} shim_seeding;
+
 struct shim_vm {
     lua_State *L;                 /* the main thread: runs no script code */
     lua_State *running;           /* the coroutine that runs now; NULL outside a resume */
@@ -50,15 +57,25 @@ struct shim_vm {
     int records_untouched;        /* made since one was filled */
     bool may_raise;               /* no Swift frame is on the stack: names may be kept */
     struct shim_symbols *symbols; /* names.c */
+    shim_selection *selection;    /* select.c; NULL: no select yet */
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
     int entered;                  /* contexts that the running task has entered */
     bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
+    shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
+    bool hash_is_fixed;
     shim_allocator allocator;
 };
 
 static inline shim_vm *vm_of(lua_State *L) { return *(shim_vm **)lua_getextraspace(L); }
+
+/* ---- hash_seed.c ---- */
+
+/* A state whose strings are hashed with `seed`, where that can be had (shim_vm_hash_is_fixed). NULL: no memory.
+ * [-0, +0, -] */
+lua_State *shim_new_seeded_state(shim_vm *vm, uint32_t seed);
+void *shim_allocate_first(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
 
 /* ---- codec.c ---- */
 
@@ -71,6 +88,10 @@ bool shim_is_marked_array(lua_State *L, int index);
 /* What follows the nested value at p. */
 const uint8_t *shim_skip_value(const uint8_t *p);
 
+/* ---- select.c ---- */
+
+void shim_selection_free(shim_selection *s); /* NULL: nothing */
+
 /* ---- vm.c, object.c ---- */
 
 /* Runs a host function in place of the calling C function: does what its status asks. `return` its result.
@@ -80,6 +101,8 @@ int shim_call_host(lua_State *L, shim_callback callback);
  * callback as light userdata: image.c knows it by these. [-0, +1, m] */
 void shim_push_callback(lua_State *L, shim_callback callback);
 int shim_trampoline(lua_State *L);
+/* Pushes the closure of a method that holds what `callback` gives while it calls a function: hold.c. [-0, +1, m] */
+void shim_push_holding(lua_State *L, shim_callback callback);
 /* Message handler: a string error gets the traceback kept for the host (see vm.c); other values pass. */
 int shim_message_handler(lua_State *L);
 

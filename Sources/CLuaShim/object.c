@@ -63,7 +63,10 @@ static void push_metatable(lua_State *L, const shim_type *type) {
     lua_createtable(L, 0, 8);
     lua_createtable(L, 0, 12);
     for (const shim_method *m = type->methods; m->name != NULL; m++) {
-        shim_push_callback(L, m->callback);
+        if (m->holds)
+            shim_push_holding(L, m->callback);
+        else
+            shim_push_callback(L, m->callback);
         lua_setfield(L, -2, m->name);
     }
     lua_pushlightuserdata(L, (void *)type);

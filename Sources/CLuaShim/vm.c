@@ -22,7 +22,7 @@ static int panic(lua_State *L) {
     return 0;
 }
 
-shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed) {
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed, const uint32_t *hash_seed) {
     shim_vm *vm = calloc(1, sizeof *vm);
     if (vm == NULL)
         return NULL;
@@ -30,7 +30,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
     vm->owner = owner;
     vm->may_raise = true;
     shim_allocator_init(&vm->allocator, vm, limit);
-    vm->L = lua_newstate(shim_allocate, &vm->allocator);
+    vm->L = hash_seed == NULL ? lua_newstate(shim_allocate, &vm->allocator) : shim_new_seeded_state(vm, *hash_seed);
     if (vm->L == NULL)
         goto no_memory;
     *(shim_vm **)lua_getextraspace(vm->L) = vm;
@@ -57,6 +57,7 @@ void shim_vm_destroy(shim_vm *vm) {
     }
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
+    shim_selection_free(vm->selection);
     free(vm->symbols);
     free(vm);
 }

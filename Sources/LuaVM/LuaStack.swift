@@ -165,6 +165,22 @@ public struct LuaStack {
         return string(-1) ?? "the chunk cannot be loaded"
     }
 
+    /// The Lua function on top in compiled form, for `load(compiled:)`; nil: no memory.
+    public func compiled() -> [UInt8]? {
+        var buffer = shim_buffer()
+        defer { shim_buffer_free(&buffer) }
+        guard shim_dump(state, &buffer) else { return nil }
+        return Array(UnsafeRawBufferPointer(start: buffer.bytes, count: buffer.used))
+    }
+
+    /// Pushes the function that `compiled` gave for a chunk of the embedded library: never for bytes from elsewhere,
+    /// which nothing checks. Nil: done, else the message.
+    public func load(compiled: UnsafeRawBufferPointer, name: String) -> String? {
+        guard shim_load_compiled(state, compiled.baseAddress, compiled.count, name) != LUA_OK else { return nil }
+        defer { pop() }
+        return string(-1) ?? "the chunk cannot be loaded"
+    }
+
     /// Calls a function of the embedded library, which neither waits nor is preempted; nil: done, else the message.
     public func call(arguments: Int32, results: Int32) -> String? {
         guard shim_pcall(state, arguments, results) != LUA_OK else { return nil }
@@ -222,6 +238,11 @@ public struct LuaStack {
     public func push(object: UnsafeMutableRawPointer, _ type: LuaObjectType) -> Bool {
         shim_push_object_protected(state, type.pointer, object)
     }
+    /// Pushes a function that calls `function` with the object as its first argument; false: an error value in its place.
+    @discardableResult
+    public func push(_ function: LuaFunction, with object: UnsafeMutableRawPointer, _ type: LuaObjectType) -> Bool {
+        shim_push_bound(state, function, type.pointer, object)
+    }
     public func object(_ index: Int32, _ type: LuaObjectType) -> UnsafeMutableRawPointer? {
         shim_test_object(state, index, type.pointer)
     }
@@ -258,15 +279,17 @@ public final class LuaObjectType: @unchecked Sendable {  // immutable after init
     /// - Parameters:
     ///   - phrase: with an article, for messages: "a channel".
     ///   - shared: whether messages and images may carry such objects to other workers.
+    ///   - holding: methods that are called with a function, and call it while they hold what the host function here gives,
+    ///     which has a `__close`; where that is nil, they return it and its reason.
     public init(
         _ name: String, phrase: String, shared: Bool, methods: [(String, LuaFunction)],
-        metamethods: [(String, LuaFunction)] = []
+        metamethods: [(String, LuaFunction)] = [], holding: [(String, LuaFunction)] = []
     ) {
         let type = UnsafeMutablePointer<shim_type>.allocate(capacity: 1)
         type.initialize(
             to: shim_type(
-                name: Self.text(name), phrase: Self.text(phrase), shared: shared, methods: Self.list(methods),
-                metamethods: Self.list(metamethods)))
+                name: Self.text(name), phrase: Self.text(phrase), shared: shared,
+                methods: Self.list(methods, holding: holding), metamethods: Self.list(metamethods)))
         pointer = UnsafePointer(type)
     }
 
@@ -277,12 +300,15 @@ public final class LuaObjectType: @unchecked Sendable {  // immutable after init
         return UnsafePointer(copy)
     }
 
-    private static func list(_ methods: [(String, LuaFunction)]) -> UnsafePointer<shim_method> {
-        let list = UnsafeMutablePointer<shim_method>.allocate(capacity: methods.count + 1)
-        for (index, method) in methods.enumerated() {
-            list[index] = shim_method(name: text(method.0), callback: method.1)
+    private static func list(
+        _ methods: [(String, LuaFunction)], holding: [(String, LuaFunction)] = []
+    ) -> UnsafePointer<shim_method> {
+        let all = methods.map { ($0.0, $0.1, false) } + holding.map { ($0.0, $0.1, true) }
+        let list = UnsafeMutablePointer<shim_method>.allocate(capacity: all.count + 1)
+        for (index, method) in all.enumerated() {
+            list[index] = shim_method(name: text(method.0), callback: method.1, holds: method.2)
         }
-        list[methods.count] = shim_method(name: nil, callback: nil)
+        list[all.count] = shim_method(name: nil, callback: nil, holds: false)
         return UnsafePointer(list)
     }
 }

@@ -112,8 +112,15 @@ public final class LuaVM {
     ///   - owner: what host functions get from `owner(of:)`.
     ///   - memoryLimit: bytes, 0 for none.
     ///   - seed: of `math.random`.
-    public init?(host: LuaHost, owner: UnsafeMutableRawPointer?, memoryLimit: Int, seed: UInt64) {
-        guard let vm = shim_vm_create(host.pointer, owner, memoryLimit, seed) else { return nil }
+    ///   - hashSeed: decides the order of `pairs` over strings; nil: it differs from state to state.
+    public init?(
+        host: LuaHost, owner: UnsafeMutableRawPointer?, memoryLimit: Int, seed: UInt64, hashSeed: UInt32? = nil
+    ) {
+        var fixed = hashSeed ?? 0
+        let made = withUnsafePointer(to: &fixed) {
+            shim_vm_create(host.pointer, owner, memoryLimit, seed, hashSeed == nil ? nil : $0)
+        }
+        guard let vm = made else { return nil }
         self.host = host
         pointer = vm
         main = LuaStack(shim_vm_main(vm))
@@ -131,6 +138,8 @@ public final class LuaVM {
     }
     /// Fields of records that scripts had taken out of their messages, since the beginning.
     public var decodedFields: UInt64 { shim_vm_decoded_fields(pointer) }
+    /// It has the hash seed that it was given.
+    public var isHashFixed: Bool { shim_vm_hash_is_fixed(pointer) }
     public var isOverMemory: Bool { shim_vm_over_memory(pointer) }
 
     // MARK: Control, from any thread

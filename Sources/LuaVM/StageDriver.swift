@@ -4,7 +4,8 @@ import CLuaShim
 /// What a stage's function is called with and what becomes of its results.
 public enum StageForm: Sendable, Equatable {
     case map, filter, each, flatMap, scan, reduce, sink, collect, route
-    /// The function of a key: its messages go on with the lane, one of so many, that its result means.
+    /// The function of a key: its messages go on with the lane, one of so many, that its result means; of none: with its
+    /// hash.
     case key(lanes: Int)
 
     fileprivate var code: Int32 {

@@ -71,6 +71,15 @@ public final class Batch {
         (bytes! + begin + before).assumingMemoryBound(to: msg_header.self).pointee.size -= UInt32(trailer)
     }
 
+    /// Writes a number behind the only message, which belongs to it until whoever moves it on takes it off again.
+    public func putBehindLast(_ number: Int64) {
+        precondition(count == 1, "a number is put behind one message")
+        reserve(Self.trailerSize)
+        (bytes! + end).storeBytes(of: number, as: Int64.self)
+        end += Self.trailerSize
+        (bytes! + begin).assumingMemoryBound(to: msg_header.self).pointee.size += UInt32(Self.trailerSize)
+    }
+
     /// Room for one message of `size` bytes at the end, for the caller to fill; one that holds no objects.
     public func appendUninitialized(size: Int) -> UnsafeMutableRawPointer {
         reserve(size)

@@ -19,6 +19,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     private let lock = Lock()
     private var state: ChannelState<Party>
     private var stored = MessageQueue()
+    private let fault: ChannelFault?
     public let name: String
     /// What lives as long as this channel: who will close it. Set before others see the channel.
     public var keeper: AnyObject?
@@ -44,10 +45,11 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
-    init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+    package init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
+        self.fault = fault
         state = ChannelState(capacity: capacity, byteBound: bytes, fault: fault)
     }
 
@@ -62,6 +64,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var hasWaitingReceiver: Bool {
         lock.withLock { state.hasReceiver { $0.waiter.isOpen($0.generation) } }
     }
+    /// Places in the queues of those who wait, with those whose wait has ended elsewhere.
+    package var registrations: Int { lock.withLock { state.waitingSenders + state.waitingReceivers } }
     public var isClosed: Bool { lock.withLock { state.isClosed } }
     /// Messages that were put in, taken out, and dropped at `closeReading`, since the beginning.
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
@@ -81,30 +85,15 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// waiter: `.full`.
     public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
         lock.lock()
-        switch state.send(size: message.size, counts: { $0.batch > 0 }, { $0.waiter.claim($0.generation) }) {
-        case .deliver(let party):
-            sent += 1
-            received += 1
-            hand(message, to: party)
-            lock.unlock()
-            party.waiter.owner.ready(party.waiter)
-            return .sent
-        case .store:
-            sent += 1
-            stored.append(message)
-            lock.unlock()
-            return .sent
-        case .full:
-            if let waiter {
-                waiter.outbox.fill(message)
-                state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: index))
-            }
-            lock.unlock()
-            return waiter == nil ? .full : .waiting
-        case .closed:
-            lock.unlock()
-            return .closed
+        var (result, served) = offer(message)
+        if result == .full, let waiter {
+            waiter.outbox.fill(message)
+            state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: index))
+            result = .waiting
         }
+        lock.unlock()
+        notify(served)
+        return result
     }
 
     /// Receives into `buffer` if that needs no wait.
@@ -118,9 +107,14 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     /// Receives into the waiter's inbox, or queues up: `.waiting`.
     public func receive(_ waiter: Waiter, index: Int = 0) -> ReceiveResult {
+        receive(into: waiter.inbox, waiter, index: index)
+    }
+
+    /// Receives into `buffer`, or queues up to get it into the waiter's inbox: `.waiting`. Without a waiter: `.empty`.
+    public func receive(into buffer: MessageBuffer, _ waiter: Waiter?, index: Int = 0) -> ReceiveResult {
         lock.lock()
-        var (result, served) = take(into: waiter.inbox)
-        if result == .empty {
+        var (result, served) = take(into: buffer)
+        if result == .empty, let waiter {
             state.enqueueReceiver(Party(waiter: waiter, generation: waiter.begin(), index: index))
             result = .waiting
         }
@@ -129,24 +123,62 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         return result
     }
 
-    private func take(into buffer: MessageBuffer) -> (ReceiveResult, [Waiter]) {
-        switch state.receive(hasStored: !stored.isEmpty, wanted: \.wanted, { $0.waiter.claim($0.generation) }) {
+    /// Under the lock: `.sent`, `.full` or `.closed`, and who is to be told after it.
+    func offer(_ message: MessagePointer) -> (SendResult, Served) {
+        switch state.send(size: message.size, counts: { $0.batch > 0 }, { claim($0) }) {
+        case .deliver(let party):
+            sent += 1
+            received += 1
+            hand(message, to: party)
+            return (.sent, Served(party.waiter))
+        case .store:
+            sent += 1
+            stored.append(message)
+            return (.sent, Served())
+        case .full: return (.full, Served())
+        case .closed: return (.closed, Served())
+        }
+    }
+
+    /// Under the lock: `.received`, `.empty` or `.closed`, and who is to be told after it.
+    func take(into buffer: MessageBuffer) -> (ReceiveResult, Served) {
+        switch state.receive(hasStored: !stored.isEmpty, wanted: \.wanted, { claim($0) }) {
         case .stored:
             stored.removeFirst(into: buffer)
             state.receivedStored(size: buffer.message!.size)
             received += 1
             return (.received, serveSenders())
         case .from(let party):
-            buffer.fill(party.waiter.outbox.message!)
-            party.waiter.outbox.moved()
-            party.waiter.outcome = .sent(index: party.index)
+            let message = party.waiter.message(of: party.index)
+            buffer.fill(message)
+            party.waiter.sent(party.index)
             sent += 1
             received += 1
-            return (.received, [party.waiter])
+            return (.received, Served(party.waiter))
         case .empty:
-            return (.empty, [])
+            return (.empty, Served())
         case .closed:
-            return (.closed, [])
+            return (.closed, Served())
+        }
+    }
+
+    // MARK: For a select, which holds the locks of all its channels
+
+    func lockForSelect() { lock.lock() }
+    func unlockForSelect() { lock.unlock() }
+
+    /// Under the lock: `waiter`, whose wait of this generation is open, waits here too.
+    func enqueue(_ waiter: Waiter, _ generation: UInt64, index: Int, sends: Bool) {
+        let party = Party(waiter: waiter, generation: generation, index: index)
+        if sends { state.enqueueSender(party) } else { state.enqueueReceiver(party) }
+    }
+
+    /// Takes out what a wait that has ended left here.
+    func withdraw(_ waiter: Waiter, _ generation: UInt64, sends: Bool) {
+        lock.withLock {
+            state.withdraw(
+                sends: sends, isOwn: { $0.waiter === waiter && $0.generation == generation },
+                isStale: { !$0.waiter.isOpen($0.generation) })
         }
     }
 
@@ -192,7 +224,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
         state.release(unused)
         var served = serveReceivers()
-        if unused > 0 { served += serveSenders(force: true) }
+        if unused > 0 { served.append(serveSenders(force: true)) }
         lock.unlock()
         notify(served)
         return true
@@ -257,12 +289,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         // A planted bug: a stored value is lost. It exists so that the tests can be tested.
         if state.fault == .valueLostAtClose && !stored.isEmpty { stored.removeFirst(into: MessageBuffer()) }
         var ended: [Waiter] = []
-        for party in state.removeSenders() where party.waiter.claim(party.generation) {
+        for party in state.removeSenders() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
             ended.append(party.waiter)
         }
         // What is stored goes to those who wait first; they wait only when nothing is stored.
-        for party in state.removeReceivers() where party.waiter.claim(party.generation) {
+        for party in state.removeReceivers() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
             ended.append(party.waiter)
         }
@@ -279,7 +311,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         state.droppedStored(bytes: left.byteCount)
         dropped += UInt64(left.count)
         var ended: [Waiter] = []
-        for party in state.removeSenders() + state.removeReceivers() where party.waiter.claim(party.generation) {
+        for party in state.removeSenders() + state.removeReceivers() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
             ended.append(party.waiter)
         }
@@ -295,6 +327,17 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     // MARK: Serving those who wait; under the lock. The waiters returned are told after it.
 
+    /// True: this wait is the caller's to end.
+    @inline(__always)
+    private func claim(_ party: Party) -> Bool {
+        if party.waiter.claim(party.generation) { return true }
+        // A planted bug: a send of a select is taken though another was. It exists so that the tests can be tested.
+        guard fault == .doubleSelect, let select = party.waiter.select, case .sent = party.waiter.outcome else {
+            return false
+        }
+        return select.isWaiting(party.generation, toSend: party.index)
+    }
+
     private func hand(_ message: MessagePointer, to party: Party) {
         if party.batch > 0 {
             party.seat?.took()
@@ -309,19 +352,18 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// Room has become free: lets waiting senders in, in order.
-    private func serveSenders(force: Bool = true) -> [Waiter] {
-        var served: [Waiter] = []
-        while let party = state.nextSender(force: force, wanted: \.wanted, { $0.waiter.claim($0.generation) }) {
+    private func serveSenders(force: Bool = true) -> Served {
+        var served = Served()
+        while let party = state.nextSender(force: force, wanted: \.wanted, { claim($0) }) {
             if party.wanted > 0 {
                 party.waiter.outcome = .granted(state.grant(party.wanted))
             } else {
-                let message = party.waiter.outbox.message!
+                let message = party.waiter.message(of: party.index)
                 state.store(size: message.size)
                 stored.append(message)
-                party.waiter.outbox.moved()
-                party.waiter.outcome = .sent(index: party.index)
+                party.waiter.sent(party.index)
                 sent += 1
-                served += serveReceivers()
+                served.append(serveReceivers())
             }
             served.append(party.waiter)
         }
@@ -329,9 +371,9 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// Messages were stored: gives them to waiting receivers, in order.
-    private func serveReceivers() -> [Waiter] {
-        var served: [Waiter] = []
-        while !stored.isEmpty, let party = state.nextReceiver({ $0.waiter.claim($0.generation) }) {
+    private func serveReceivers() -> Served {
+        var served = Served()
+        while !stored.isEmpty, let party = state.nextReceiver({ claim($0) }) {
             if party.batch > 0 {
                 party.seat?.took()
                 let batch = stored.take(party.batch)
@@ -344,15 +386,34 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 state.received(size: party.waiter.inbox.message!.size)
                 received += 1
                 party.waiter.outcome = .received(index: party.index)
-                served += serveSenders()
+                served.append(serveSenders())
             }
             served.append(party.waiter)
         }
         return served
     }
 
-    @inline(__always)
-    private func notify(_ served: [Waiter]) {
-        for waiter in served { waiter.owner.ready(waiter) }
+    /// Waiters whose waits have ended under the lock, to be told after it. There is mostly one, and no array.
+    struct Served {
+        private var first: Waiter?
+        private var others: [Waiter] = []
+
+        init(_ waiter: Waiter? = nil) { first = waiter }
+
+        mutating func append(_ waiter: Waiter) { if first == nil { first = waiter } else { others.append(waiter) } }
+        mutating func append(_ more: Served) {
+            if let waiter = more.first { append(waiter) }
+            others += more.others
+        }
+
+        @inline(__always) func notify() {
+            guard let first else { return }
+            first.owner.ready(first)
+            for waiter in others { waiter.owner.ready(waiter) }
+        }
     }
+
+    @inline(__always)
+    private func notify(_ served: Served) { served.notify() }
+    private func notify(_ served: [Waiter]) { for waiter in served { waiter.owner.ready(waiter) } }
 }

@@ -2,7 +2,7 @@
 import DequeModule
 
 /// Bugs that the tests plant in a channel to see that their checks find them.
-enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded }
+package enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded, doubleSelect }
 
 /// Counts, bytes and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
 /// it if it is.
@@ -179,6 +179,21 @@ struct ChannelState<Party> {
     mutating func removeReceivers() -> Deque<Party> {
         defer { receivers.removeAll() }
         return receivers
+    }
+
+    /// A wait has ended elsewhere: takes its party out where that is cheap. In a loop of selects over a quiet channel it
+    /// is the last one each time.
+    mutating func withdraw(sends: Bool, isOwn: (Party) -> Bool, isStale: (Party) -> Bool) {
+        if sends {
+            if let last = senders.last, isOwn(last) {
+                senders.removeLast()
+                return
+            }
+        } else if let last = receivers.last, isOwn(last) {
+            receivers.removeLast()
+            return
+        }
+        noteStale(isStale)
     }
 
     /// One more wait has ended elsewhere. When half of those queued may be such, they are taken out.

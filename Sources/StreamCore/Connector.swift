@@ -46,36 +46,18 @@ extension HostSink {
 }
 
 /// A thread that waits: the waiter's owner for code that may block.
-final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  // `mutex` guards `isReady`
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var isReady = false
-    private let scheduler: Scheduler
+final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  // set once in `init`
+    let seat: ThreadSeat
     private let context: Context
     private(set) var waiter: Waiter!
 
     init(scheduler: Scheduler, context: Context) {
-        self.scheduler = scheduler
+        seat = scheduler.makeSeat()
         self.context = context
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(condition, nil)
         waiter = Waiter(owner: self)
     }
 
-    deinit {
-        pthread_mutex_destroy(mutex)
-        pthread_cond_destroy(condition)
-        mutex.deallocate()
-        condition.deallocate()
-    }
-
-    func ready(_ waiter: Waiter) {
-        scheduler.beginActivity()
-        pthread_mutex_lock(mutex)
-        isReady = true
-        pthread_cond_signal(condition)
-        pthread_mutex_unlock(mutex)
-    }
+    func ready(_ waiter: Waiter) { seat.unpark() }
 
     func contextEnded(_ reason: Reason) {
         if waiter.claimCurrent() {
@@ -87,11 +69,7 @@ final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  /
     /// Waits for the end of the wait that `waiter` is registered for.
     func park() -> WaitOutcome {
         if let reason = context.reason, waiter.claimCurrent() { return .ended(reason) }
-        scheduler.endActivity()
-        pthread_mutex_lock(mutex)
-        while !isReady { pthread_cond_wait(condition, mutex) }
-        isReady = false
-        pthread_mutex_unlock(mutex)
+        seat.park()
         return waiter.outcome
     }
 }
@@ -99,8 +77,8 @@ final class ThreadParker: WaiterOwner, ContextListener, @unchecked Sendable {  /
 /// Where a source puts its values: gathers batches for a channel and blocks while there is no room.
 public final class Outlet: @unchecked Sendable {  // used by its source's thread alone; counters are read after it ended
     private let channel: Channel
-    private let parker: ThreadParker
-    private let scheduler: Scheduler
+    fileprivate let parker: ThreadParker
+    fileprivate let scheduler: Scheduler
     private let context: Context
     /// The batch that is being filled, in plain memory: a reference count a message would cost more than the message.
     private var bytes: UnsafeMutableRawPointer?
@@ -293,14 +271,13 @@ public func start(
     _ source: any HostSource, _ outlet: Outlet, scheduler: Scheduler,
     done: @escaping @Sendable (ConnectorError?) -> Void
 ) {
-    scheduler.beginActivity()
-    spawnDetached(stack: 512 << 10) {
+    precondition(outlet.scheduler === scheduler, "a source and its outlet belong to one scheduler")
+    outlet.parker.seat.start(stack: 512 << 10) {
         var failure: ConnectorError?
         outlet.begin()
         do throws(ConnectorError) { try source.run(outlet) } catch { failure = error }
         outlet.end()
         done(failure)
-        scheduler.endActivity()
     }
 }
 
@@ -311,9 +288,8 @@ public func start(
     _ sink: any HostSink, from channel: Channel, scheduler: Scheduler, context: Context,
     done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
 ) {
-    scheduler.beginActivity()
-    spawnDetached(stack: 512 << 10) {
-        let parker = ThreadParker(scheduler: scheduler, context: context)
+    let parker = ThreadParker(scheduler: scheduler, context: context)
+    parker.seat.start(stack: 512 << 10) {
         let canceller = SinkCanceller(sink)
         var failure: ConnectorError?
         var delivered = 0, left = 0
@@ -369,7 +345,6 @@ public func start(
         delivered -= lost
         left += lost + channel.closeReading().drop()
         done(failure, delivered, left)
-        scheduler.endActivity()
     }
 }
 

@@ -245,6 +245,9 @@ public final class Context: SharedObject, @unchecked Sendable {  // the schedule
         return channel
     }
 
+    /// The same, if someone has asked for it and holds it.
+    public var doneChannelInUse: Channel? { lock.withLock { done?.channel } }
+
     // MARK: Values
 
     /// The value of `key`, its own or the nearest above: a message that does not change, and lives as long as this.

@@ -24,6 +24,8 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
     open func disarm(_ timer: Timer) { preconditionFailure("a scheduler has timers") }
     /// Timers armed now by whose firing something moves.
     open var armedTimers: Int { preconditionFailure("a scheduler has timers") }
+    /// A thread for code that may block.
+    open func makeSeat() -> ThreadSeat { ThreadSeat(scheduler: self) }
     /// On how many threads jobs run.
     open var threads: Int { 1 }
     /// How many messages a batch may gather before it is flushed: tests vary it by seed.

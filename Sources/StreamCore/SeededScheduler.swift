@@ -14,7 +14,8 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
 }
 
 /// Runs jobs one at a time on the calling thread, in an order drawn from a seed; the clock moves only when no job is
-/// ready. The same seed gives the same order. Not for use from several threads.
+/// ready. The same seed gives the same order. Not for use from several threads: those of sources and sinks take turns
+/// with it.
 public final class SeededScheduler: Scheduler, @unchecked Sendable {  // one thread, by contract
     private var generator: SplitMix64
     private var clock: Int64 = 0
@@ -34,6 +35,7 @@ public final class SeededScheduler: Scheduler, @unchecked Sendable {  // one thr
     public override var armedTimers: Int {
         timers.unconditional + timers.questions.count(where: { $0() })
     }
+    public override func makeSeat() -> ThreadSeat { TurnSeat(scheduler: self) }
     public override func batchLimit(_ most: Int) -> Int { 1 + Int(generator.next() % UInt64(most)) }
 
     /// Runs until `finished` is true or nothing can move. Returns false where it stopped for another reason: nothing
@@ -52,12 +54,19 @@ public final class SeededScheduler: Scheduler, @unchecked Sendable {  // one thr
                 endActivity()
                 continue
             }
-            let choice = Int(generator.next() % UInt64(ready.count))
-            trace = (trace ^ UInt64(choice) ^ UInt64(ready.count) << 8) &* 1_099_511_628_211
-            steps += 1
-            ready.swapAt(choice, ready.count - 1)
-            ready.removeLast().runSlice()
+            runOne()
         }
         return true
+    }
+
+    /// Runs what can go on without the clock moving, until `finished` is true.
+    public func settle(until finished: () -> Bool = { false }) { while !ready.isEmpty && !finished() { runOne() } }
+
+    private func runOne() {
+        let choice = Int(generator.next() % UInt64(ready.count))
+        trace = (trace ^ UInt64(choice) ^ UInt64(ready.count) << 8) &* 1_099_511_628_211
+        steps += 1
+        ready.swapAt(choice, ready.count - 1)
+        ready.removeLast().runSlice()
     }
 }

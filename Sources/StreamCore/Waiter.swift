@@ -7,7 +7,7 @@ public protocol WaiterOwner: AnyObject {
     func ready(_ waiter: Waiter)
 }
 
-/// How a wait ended. `index` is the case of a select that won, 0 otherwise.
+/// How a wait ended. `index` is the case of a select that won, from 1; 0 otherwise.
 public enum WaitOutcome: Sendable, Equatable {
     case pending
     /// A receive got the message in `inbox`.
@@ -38,6 +38,8 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
     public let inbox = MessageBuffer()
     public let outbox = MessageBuffer()
     public var batch: Batch?
+    /// The cases of the select that waits here.
+    var select: Select?
 
     public init(owner: any WaiterOwner) { self.owner = owner }
 
@@ -73,6 +75,15 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
     }
 
     public func isOpen(_ generation: UInt64) -> Bool { seat.load(ordering: .relaxed) == generation << 1 }
+
+    /// What the case sends with which whoever has claimed this wait ends it.
+    func message(of index: Int) -> MessagePointer { select?.message(of: index) ?? outbox.message! }
+
+    /// That message has moved to whoever has claimed this wait.
+    func sent(_ index: Int) {
+        if select == nil { outbox.moved() }
+        outcome = .sent(index: index)
+    }
 
     /// Claims and ends the wait of this generation; false: someone else was first.
     @discardableResult

@@ -52,8 +52,7 @@ public struct Host: Sendable {
         switch TextFile.read(path) {
         case .failure(let problem): throw Problem(description: problem.description)
         case .success(let source):
-            let folder = path.contains("/") ? String(path[...path.lastIndex(of: "/")!]) : "./"
-            return start(source: source, path: path, folder: folder, arguments: arguments)
+            return start(source: source, path: path, folder: Self.folder(of: path), arguments: arguments)
         }
     }
 
@@ -77,23 +76,69 @@ public struct Host: Sendable {
         let output = OutputWriter(descriptor: 1, name: "standard output", scheduler: scheduler)
         let errors = OutputWriter(descriptor: 2, name: "standard error", scheduler: scheduler)
         let status = RunStatus(output: output, errors: errors)
+        var connectors = StandardConnectors(
+            input: { options in
+                status?.endWhereTyped()
+                let format = TextFormat(rawValue: options.format) ?? .lines
+                return FileSource(descriptor: 0, name: "standard input", format: format, columns: options.columns)
+            },
+            output: { options in
+                let format = TextFormat(rawValue: options.format) ?? .lines
+                let writer = options.kind == "stdout" ? output : errors
+                return FileSink(writer: writer, format: format, columns: options.columns)
+            })
+        connectors.wall = {
+            var time = timespec()
+            clock_gettime(CLOCK_REALTIME, &time)
+            return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+        }
+        var environment = environment(
+            source: source, path: path, output: output, errors: errors, connectors: connectors,
+            readModule: { Self.readModule($0, in: folder) })
+        environment.arguments = arguments
+        run.status = status
+        run.begin(scheduler: scheduler, output: output, errors: errors, environment: environment)
+        return run
+    }
+
+    // MARK: What a run gets
+
+    /// Standard input, standard output and standard error, and the time of day.
+    package struct StandardConnectors: Sendable {
+        package var input: @Sendable (ConnectorOptions) -> any HostSource
+        /// `kind` is "stdout" or "stderr".
+        package var output: @Sendable (ConnectorOptions) -> any HostSink
+        /// Seconds since 1970.
+        package var wall: @Sendable () -> Double = { 0 }
+
+        package init(
+            input: @escaping @Sendable (ConnectorOptions) -> any HostSource,
+            output: @escaping @Sendable (ConnectorOptions) -> any HostSink
+        ) {
+            self.input = input
+            self.output = output
+        }
+    }
+
+    /// What the run of a script gets from this host.
+    package func environment(
+        source: [UInt8], path: String, output: any TextOutput, errors: any TextOutput, connectors: StandardConnectors,
+        readModule: @escaping @Sendable (String) -> (path: String, source: [UInt8])?
+    ) -> RunEnvironment {
         let sources = self.sources, sinks = self.sinks
         var environment = RunEnvironment(
             scriptPath: path, script: source, output: output, errors: errors,
             makeSource: { options throws(ConnectorError) in
-                if options.kind == "stdin" { status?.endWhereTyped() }
-                let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdin":
-                    return FileSource(
-                        descriptor: 0, name: "standard input", format: format, columns: options.columns)
+                case "stdin": return connectors.input(options)
                 case "file":
                     let note: @Sendable (String) -> Void = { sentence in
                         var line = "streamhost: \(sentence)\n"
                         line.withUTF8 { errors.enqueue(UnsafeRawBufferPointer($0)) }
                     }
                     return FileSource(
-                        path: options.path ?? "", format: format, columns: options.columns,
+                        path: options.path ?? "", format: TextFormat(rawValue: options.format) ?? .lines,
+                        columns: options.columns,
                         following: options.follow ? FileSource.Following(fromEnd: options.fromEnd, note: note) : nil)
                 default:
                     if let make = sources[options.kind] { return make() }
@@ -101,42 +146,40 @@ public struct Host: Sendable {
                 }
             },
             makeSink: { options throws(ConnectorError) in
-                let format = TextFormat(rawValue: options.format) ?? .lines
                 switch options.kind {
-                case "stdout": return FileSink(writer: output, format: format, columns: options.columns)
-                case "stderr": return FileSink(writer: errors, format: format, columns: options.columns)
+                case "stdout", "stderr": return connectors.output(options)
                 case "file":
                     return FileSink(
-                        path: options.path ?? "", append: options.append, format: format, columns: options.columns)
+                        path: options.path ?? "", append: options.append,
+                        format: TextFormat(rawValue: options.format) ?? .lines, columns: options.columns)
                 default:
                     if let make = sinks[options.kind] { return make() }
                     throw ConnectorError("there is no sink '\(options.kind)'")
                 }
             },
-            library: { StdlibLua.source($0) },
-            readModule: { name in
-                guard let folder else { return nil }
-                let file = name.split(separator: ".", omittingEmptySubsequences: false).joined(separator: "/")
-                for path in [folder + file + ".lua", folder + file + "/init.lua"] {
-                    if case .success(let source) = TextFile.read(path) {
-                        return (path.hasPrefix("./") ? String(path.dropFirst(2)) : path, source)
-                    }
-                }
-                return nil
-            },
-            wall: {
-                var time = timespec()
-                clock_gettime(CLOCK_REALTIME, &time)
-                return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-            })
-        environment.arguments = arguments
+            library: { StdlibLua.source($0) }, readModule: readModule, wall: connectors.wall)
         environment.functions = functions
         environment.sourceNames = Set(sources.keys)
         environment.sinkNames = Set(sinks.keys)
         environment.workerMemory = workerMemory
-        run.status = status
-        run.begin(scheduler: scheduler, output: output, errors: errors, environment: environment)
-        return run
+        return environment
+    }
+
+    /// The folder of a script: where its modules are.
+    package static func folder(of path: String) -> String {
+        path.contains("/") ? String(path[...path.lastIndex(of: "/")!]) : "./"
+    }
+
+    /// The module `name` beside a script; nil: there is none, or the script has no folder.
+    package static func readModule(_ name: String, in folder: String?) -> (path: String, source: [UInt8])? {
+        guard let folder else { return nil }
+        let file = name.split(separator: ".", omittingEmptySubsequences: false).joined(separator: "/")
+        for path in [folder + file + ".lua", folder + file + "/init.lua"] {
+            if case .success(let source) = TextFile.read(path) {
+                return (path.hasPrefix("./") ? String(path.dropFirst(2)) : path, source)
+            }
+        }
+        return nil
     }
 }
 

@@ -14,6 +14,7 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
     private let format: TextFormat
     private let shared: OutputWriter?
     private var writer: OutputWriter?
+    private let keep: (@Sendable (UnsafeRawBufferPointer) -> Void)?
     private var owned: Int32 = -1
     private let canceller = OutputWriter.Canceller()
     private var gathered = ByteWriter(capacity: 72 << 10)
@@ -37,6 +38,19 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
         self.format = format
         shared = writer
         self.writer = writer
+        keep = nil
+    }
+
+    /// To `keep`, which gets whole values and must not block.
+    public init(
+        format: TextFormat, columns: [String] = [], keep: @escaping @Sendable (UnsafeRawBufferPointer) -> Void
+    ) {
+        self.columns = columns
+        path = nil
+        isAppending = false
+        self.format = format
+        shared = nil
+        self.keep = keep
     }
 
     /// The file at `path`: made (mode 0644) or emptied when the run opens it, or with `append` written at its end.
@@ -47,6 +61,7 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
         self.path = path
         isAppending = append
         shared = nil
+        keep = nil
         self.format = format
     }
 
@@ -150,11 +165,13 @@ public final class FileSink: HostSink, @unchecked Sendable {  // one thread call
     }
 
     public func flush() throws(ConnectorError) {
-        guard let writer, gathered.count > 0, !hasFailed else { return }
+        guard gathered.count > 0, !hasFailed, writer != nil || keep != nil else { return }
         defer {
             gathered.removeAll(keepingCapacity: gathered.count <= Self.keptBytes)
             ends.removeAll(keepingCapacity: true)
         }
+        keep?(gathered.bytes)
+        guard let writer else { return }
         var written = 0
         do throws(ConnectorError) {
             try writer.write(gathered.bytes, canceller: canceller, written: &written)

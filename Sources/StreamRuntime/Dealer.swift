@@ -8,6 +8,38 @@ enum DealKey: Sendable {
     case field([UInt8])
     /// The worker of a function has written on each message which lane it is for.
     case marked
+
+    /// The hash of a message's key, or what its function's worker has written on it; nil: it has none.
+    func hash(of message: MessagePointer) -> UInt64? {
+        switch self {
+        case .field(let name):
+            let found = name.withUnsafeBytes {
+                msg_key_of_field(message, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+            }
+            return found.kind == Int32(MSG_KEY_HASHED.rawValue) ? found.hash : nil
+        case .marked:
+            let end = UnsafeRawPointer(message) + message.size
+            return UInt64(bitPattern: (end - Batch.trailerSize).load(as: Int64.self))
+        }
+    }
+
+    /// Why a message has none.
+    func problem(with message: MessagePointer) -> String {
+        guard case .field(let name) = self else { return "the value has no key" }
+        let found = name.withUnsafeBytes {
+            msg_key_of_field(message, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
+        }
+        let quoted = "key \"\(String(decoding: name, as: UTF8.self))\""
+        switch msg_key_kind(rawValue: UInt32(found.kind)) {
+        case MSG_KEY_NO_RECORD: return "\(quoted): the value is no record, it has no fields"
+        case MSG_KEY_NIL: return "\(quoted) of the value is nil"
+        case MSG_KEY_NULL: return "\(quoted) of the value is null"
+        case MSG_KEY_NAN: return "\(quoted) of the value is nan"
+        case MSG_KEY_OBJECT:
+            return "\(quoted) of the value is a host object; expected a string, a number or a boolean"
+        default: return "\(quoted) of the value is a table; expected a string, a number or a boolean"
+        }
+    }
 }
 
 /// Moves each value of a channel to one of several lanes: the same key always to the same lane. No Lua runs.
@@ -76,7 +108,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         while let message = batch?.first {
             guard let lane = decided ?? lane(for: message) else {
                 failed += 1
-                let goesOn = judge(problem(with: message), message, failed)
+                let goesOn = judge(key.problem(with: message), message, failed)
                 message.releaseObjects()
                 advance()
                 if goesOn { continue }
@@ -110,33 +142,10 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     private var trailer: Int { if case .marked = key { Batch.trailerSize } else { 0 } }
 
     private func lane(for message: MessagePointer) -> Int? {
-        switch key {
-        case .field(let name):
-            let found = name.withUnsafeBytes {
-                msg_key_of_field(message, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
-            }
-            guard found.kind == Int32(MSG_KEY_HASHED.rawValue) else { return nil }
-            return Int(found.hash % UInt64(lanes.count))
-        case .marked:
-            // the key's function left it behind the value: see driver.c
-            return Int((UnsafeRawPointer(message) + message.size - trailer).load(as: Int64.self))
-        }
-    }
-
-    private func problem(with message: MessagePointer) -> String {
-        guard case .field(let name) = key else { return "the value has no key" }
-        let found = name.withUnsafeBytes {
-            msg_key_of_field(message, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count)
-        }
-        let quoted = "key \"\(String(decoding: name, as: UTF8.self))\""
-        switch msg_key_kind(rawValue: UInt32(found.kind)) {
-        case MSG_KEY_NO_RECORD: return "\(quoted): the value is no record, it has no fields"
-        case MSG_KEY_NIL: return "\(quoted) of the value is nil"
-        case MSG_KEY_NULL: return "\(quoted) of the value is null"
-        case MSG_KEY_NAN: return "\(quoted) of the value is nan"
-        case MSG_KEY_OBJECT: return "\(quoted) of the value is a host object; expected a string, a number or a boolean"
-        default: return "\(quoted) of the value is a table; expected a string, a number or a boolean"
-        }
+        guard let hash = key.hash(of: message) else { return nil }
+        // the key's function left the lane itself behind the value: see driver.c
+        if case .marked = key { return Int(hash) }
+        return Int(hash % UInt64(lanes.count))
     }
 
     // MARK: Tickets

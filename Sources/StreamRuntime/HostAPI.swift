@@ -80,20 +80,46 @@ enum HostAPI {
             stack.push(function)
             stack.setField(-2, name)
         }
+        stack.pushSelect(select, channels: channelType)
+        stack.setField(-2, "select")
         let failure = stack.call(arguments: 1, results: 1)
         precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
         stack.recordLibrary("stream")
         stack.setTop(top)
+        if worker.run.environment.test != nil { loadTestLibrary(worker, stack) }
+    }
+
+    /// What `stream.lua` has kept for `require "stream.test"`.
+    private static func loadTestLibrary(_ worker: Worker, _ stack: LuaStack) {
+        let top = stack.top
+        guard worker.testLibrary != 0 else { return }
+        stack.push(reference: worker.testLibrary)
+        stack.recordLibrary("stream.test")
+        stack.setTop(top)
+        if worker.testChecks != 0 {
+            stack.push(reference: worker.testChecks)
+            stack.recordLibrary("stream.test.t")
+            stack.setTop(top)
+        }
     }
 
     /// Pushes an embedded chunk as a function. All are named "=[stream...": their lines are not the script's. False: there
     /// is none.
     private static func push(_ stack: LuaStack, libraryChunk name: String, _ worker: Worker) -> Bool {
         guard let source = worker.run.environment.library(name) else { return false }
+        if let compiled = compiledChunks.find(name, source) {
+            let problem = compiled.withUnsafeBytes { stack.load(compiled: $0, name: "=[\(name)]") }
+            precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+            return true
+        }
         let problem = source.withUnsafeBytes { stack.load($0, name: "=[\(name)]") }
         precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        if let compiled = stack.compiled() { compiledChunks.keep(name, source, compiled) }
         return true
     }
+
+    /// Parsing the library takes longer than all else that a short run does.
+    private static let compiledChunks = CompiledChunks()
 
     /// load(part): the chunk of a part of the library, as a function.
     private static let loadPart: LuaFunction = { state, vm in
@@ -107,7 +133,7 @@ enum HostAPI {
 
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] =
-        general + contextFunctions + taskFunctions
+        general + contextFunctions + taskFunctions + limiterFunctions + testFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
@@ -161,7 +187,10 @@ enum HostAPI {
             let waiter = task.waiter!
             let generation = waiter.generation
             var atDeadline = WaitOutcome.ended(.timeout)
-            if case .sleep = wait { atDeadline = .done }
+            switch wait {
+            case .sleep, .select: atDeadline = .done
+            default: break
+            }
             let timer = Timer(deadline: worker.scheduler.now &+ timeout) { [atDeadline] in
                 waiter.end(generation, atDeadline)
             }
@@ -183,6 +212,7 @@ enum HostAPI {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
+        if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waiter.outcome {
         case .received:
             if let channel = wait.channel { worker.countReceived(from: channel) }

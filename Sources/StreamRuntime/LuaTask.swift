@@ -43,6 +43,7 @@ enum Wait {
     case pipeline(PipelineRun)
     case allPipelines
     case output
+    case select(Select)
     case host(any HostWait)
 
     var description: String {
@@ -51,10 +52,11 @@ enum Wait {
         case .send(let channel): "sending on \(channel.name)"
         case .receive(let channel), .range(let channel): "receiving from \(channel.name)"
         case .sleep: "sleeping"
-        case .task: "waiting for a task"
+        case .task(let task): "waiting for the task of \(task.origin)"
         case .pipeline: "waiting for a pipeline"
         case .allPipelines: "waiting for the pipelines"
         case .output: "waiting for standard output"
+        case .select(let select): select.description
         case .host(let wait): wait.description
         }
     }
@@ -112,6 +114,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var onceRuns: [OnceRun] = []
     /// Where it was started: `script.lua:12`.
     let origin: String
+    /// Counted in its worker.
+    var number: UInt64 = 0
 
     enum TaskResult {
         case values([MessageBuffer])

@@ -124,6 +124,9 @@ private struct Builder {
             outlets.append((next, Meter()))
             pipeline.fan(.tee, from: input, to: outlets, label: label, record: record)
             return next
+        case .limit(let limiter, let drops, let other):
+            return limit(
+                step, limiter, drops: drops, other, of: chain, at: index, input, record, path: path, into: output)
         case .route(let branches, let otherwise):
             return route(step, branches, otherwise, of: chain, at: index, input, record, path: path, into: output)
         default: break
@@ -184,6 +187,35 @@ private struct Builder {
         predicates.kind = .script(.route)
         guard pipeline.group(predicates, input, decided, worker, record: record) else { return nil }
         pipeline.fan(.route, from: decided, to: outlets, label: "\"\(path)\(step.name)\"", record: nil)
+        return next
+    }
+
+    /// A pump asks the limiter; before it a worker runs the key's function, behind it a pump moves what is over the limit
+    /// elsewhere.
+    private func limit(
+        _ step: Stage, _ limiter: Limiter, drops: Bool, _ other: PipelineSpec.BranchSpec?, of chain: Chain,
+        at index: Int, _ input: Link, _ record: PartRecord, path: String, into output: Link?
+    ) -> Link? {
+        let label = "\"\(path)\(step.name)\""
+        var outlets: [(link: Link, meter: Meter)] = []
+        if let other { guard hang([other], path + step.name, &outlets) else { return nil } }
+        guard let next = front(of: chain, at: index + 1, path: path, into: output) else { return nil }
+        outlets.insert((next, Meter()), at: 0)
+        var asked = input, key: DealKey?
+        if case .field(let name)? = step.key { key = .field(name) }
+        if case .function? = step.key {
+            key = .marked
+            asked = inner(PipelineSpec.Queue(capacity: 64), name: "the queue of \(label) behind its key")
+            var keyed = step
+            keyed.key = nil
+            keyed.kind = .script(.key(lanes: 0))
+            guard pipeline.group(keyed, input, asked, worker, record: nil) else { return nil }
+        }
+        let passed = other == nil ? next : inner(PipelineSpec.Queue(capacity: 64), name: "the output of \(label)")
+        pipeline.limit(
+            step, limiter, other != nil ? .mark : drops ? .drop : .wait, key: key, from: asked, to: passed,
+            label: label, record: record)
+        if other != nil { pipeline.fan(.route, from: passed, to: outlets, label: label, record: nil) }
         return next
     }
 

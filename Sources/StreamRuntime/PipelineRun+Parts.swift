@@ -162,6 +162,47 @@ extension PipelineRun {
         begin(pump, label)
     }
 
+    func limit(
+        _ step: PipelineSpec.StageSpec, _ limiter: Limiter, _ mode: LimitPump.Mode, key: DealKey?, from input: Link,
+        to output: Link, label: String, record: PartRecord
+    ) {
+        produce(into: output)
+        let pump = LimitPump(
+            limiter, mode, key: key, from: input.channel, to: output.channel, givesBack: input.isSource,
+            scheduler: run.scheduler, context: context,
+            judge: { [self] problem, value, count in judge(problem, value, count, of: step) },
+            onInputEnd: { [self] _ in giveUp(input) }
+        ) { [self] pump in
+            count {
+                $0.dropped += pump.dropped
+                $0.failed += pump.failed
+                if output.isSink { $0.delivered += pump.sent }
+                if input.isSource { $0.created += pump.received }
+            }
+            producerEnded(output)
+            partEnded()
+        }
+        record.meter = pump.meter
+        record.limited = mode == .drop ? pump.limitedMeter : nil
+        watch(pump.meter, from: input, to: output)
+        begin(pump, label)
+    }
+
+    /// What follows a value that has no key to be limited by.
+    private func judge(
+        _ problem: String, _ value: MessagePointer, _ count: Int, of step: PipelineSpec.StageSpec
+    ) -> Bool {
+        let isQuiet = step.skipsErrors && count > StageGroup.loggedFailures
+        let text = isQuiet ? nil : HostAPI.describe(value)
+        let message = "limit (\(step.place)): \(problem)" + (text.map { " (value: \($0))" } ?? "")
+        if step.skipsErrors {
+            if !isQuiet { run.log("skipped: " + message) }
+            return true
+        }
+        fail(message)
+        return false
+    }
+
     /// One link to several: a tee or a route.
     func fan(
         _ mode: FanPump.Mode, from input: Link, to outputs: [(link: Link, meter: Meter)], label: String,

@@ -62,6 +62,8 @@ struct PipelineSpec {
             case tee([BranchSpec])
             /// Its predicates are a script stage, whose functions are this stage's.
             case route([BranchSpec], otherwise: BranchSpec?)
+            /// Passes at a limiter's rate; what is over it waits, is dropped, or goes to `other`.
+            case limit(Limiter, drops: Bool, other: BranchSpec?)
         }
         var kind = Kind.take(0)
         var name = ""
@@ -106,6 +108,7 @@ extension PipelineSpec.ChainSpec {
             case .route(let branches, let otherwise):
                 for branch in branches { branch.visit(body) }
                 otherwise?.visit(body)
+            case .limit(_, _, let other): other?.visit(body)
             default: break
             }
         }

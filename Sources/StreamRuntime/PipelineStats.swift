@@ -9,6 +9,8 @@ final class PartRecord {
     var meter = Meter()
     /// Its queue.
     var input: Channel?
+    /// Of what it dropped: what was over its limit, as `dropped` there.
+    var limited: Meter?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
 
@@ -56,7 +58,9 @@ extension PipelineRun {
 
     /// Pushes the table that `p:stats()` returns.
     func pushStats(_ stack: LuaStack) {
-        let records = lock.withLock { self.records.map { ($0.name, $0.counts, $0.input) } }
+        let records = lock.withLock {
+            self.records.map { ($0.name, $0.counts, $0.input, limited: $0.limited?.counts.dropped ?? 0) }
+        }
         let isOver = outcome != nil
         var total = account
         if !isOver {
@@ -65,7 +69,7 @@ extension PipelineRun {
             let progress = progress
             total.created = progress.entered
             total.delivered = progress.delivered
-            for (_, counts, _) in records {
+            for (_, counts, _, _) in records {
                 total.filtered += counts.filtered
                 total.failed += counts.failed
                 total.dropped += counts.dropped
@@ -79,7 +83,7 @@ extension PipelineRun {
                 ("failed", total.failed), ("dropped", total.dropped),
             ])
         stack.pushTable()
-        for (index, (name, counts, input)) in records.enumerated() {
+        for (index, (name, counts, input, limited)) in records.enumerated() {
             stack.pushTable()
             stack.push(name)
             stack.setField(-2, "name")
@@ -90,6 +94,9 @@ extension PipelineRun {
                     ("failed", counts.failed), ("dropped", counts.dropped),
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
+            stack.pushTable()  // what was dropped, by reason
+            push(stack, [("limited", limited), ("ended", counts.dropped - limited)])
+            stack.setField(-2, "drops")
             stack.setIndex(-2, Int64(index + 1))
         }
         stack.markArray()

@@ -136,8 +136,24 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         meter.set(Meter.Counts(received: received, emitted: sent, filtered: filtered, dropped: dropped))
     }
 
+    /// Whether there is room for one message; if not, it waits, or nobody reads the output any more (`isClosed`).
+    func hasRoom() -> Bool { makeRoom() != nil }
+
+    /// The same without a wait.
+    var hasRoomNow: Bool {
+        guard let output, output.capacity > 0 else { return true }
+        if gathered.count < grant && gathered.byteCount < Self.batchBytes { return true }
+        flush()
+        guard case .granted(let n) = output.reserve(1, nil), n > 0 else { return false }
+        grant = n
+        return true
+    }
+
+    /// Counts values that are dropped here.
+    func drop(_ n: Int) { dropped += n }
+
     /// Room for one message, or nil: waits, or closed (`isClosed`).
-    private func hasRoom() -> Bool? {
+    private func makeRoom() -> Bool? {
         guard let output else { return true }
         if output.capacity == 0 { return true }
         if gathered.count < grant && gathered.byteCount < Self.batchBytes { return true }
@@ -182,7 +198,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
                 return .closed
             }
         }
-        guard hasRoom() != nil else { return isClosed ? .closed : .waits }
+        guard makeRoom() != nil else { return isClosed ? .closed : .waits }
         gathered.append(message)
         return .sent
     }

@@ -58,6 +58,12 @@ struct PumpInput {
         total += 1
     }
 
+    /// The first message, `message`, is dropped with its objects.
+    mutating func advance(dropping message: MessagePointer) {
+        message.releaseObjects()
+        advance()
+    }
+
     mutating func credit(all: Bool) {
         guard consumed > 0 else { return }
         channel.credit(consumed, bytes: consumedBytes, all: all)

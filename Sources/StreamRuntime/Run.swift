@@ -1,6 +1,7 @@
 // One run of a script: its workers, pipelines, contexts, and how it ends.
 import LuaVM
 import StreamCore
+import Synchronization
 
 /// Where a run's text goes: standard output and standard error.
 public protocol TextOutput: AnyObject, Sendable {
@@ -45,6 +46,8 @@ public struct RunEnvironment: Sendable {
     public var sourceNames: Set<String> = []
     public var sinkNames: Set<String> = []
     public var wall: @Sendable () -> Double
+    /// The test case that is run; nil: a script is.
+    public var test: TestCase?
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
 
@@ -99,15 +102,18 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private let lock = Lock()
     /// Held while a report reads what everyone waits for: see `fromOutside`.
     private let reporting = Lock()
-    private var isDeadlocked = false
+    private var isDeadlocked = false, isAbandoned = false
     private var live = 0
     private var result = RunResult()
     private var isOver = false
+    /// Whatever computes is stopped for good.
+    var isStopping: Bool { stopping.load(ordering: .relaxed) }
+    private let stopping = Atomic<Bool>(false)
     private var isDraining = false
-    private var pipelines: [ObjectIdentifier: PipelineRun] = [:]
+    private var pipelines = Living<PipelineRun>()
     private var failedPipelines: [PipelineRun] = []
-    private var workers: [ObjectIdentifier: Worker] = [:]
-    private var tickers: [ObjectIdentifier: Ticker] = [:]
+    private var workers = Living<Worker>()
+    private var tickers = Living<Ticker>()
     /// Where the pipeline was declared that reads standard input.
     private var standardInput: (place: String, reader: ObjectIdentifier)?
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
@@ -130,6 +136,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public func start() {
         begin()
         let main = Worker(run: self, name: "main") { worker in self.startTopLevel(worker) }
+        main.isMain = true
         add(main)
         main.wake()
     }
@@ -147,10 +154,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         ) { [self] _, end in
             worker.startDeclared()
             switch end {
-            case .returned: HostAPI.reportUnfinished(worker)
-            case .stopped: break
+            case .returned:
+                HostAPI.reportUnfinished(worker)
+                environment.test?.topLevelReturned(worker)
+            case .stopped: environment.test?.bodyEnded(worker)
             case .failed(let failure):
                 fail(failure)
+                environment.test?.bodyEnded(worker)
                 context.cancel(cause: failure.message)
             }
             self.end()
@@ -165,13 +175,16 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     }
 
     public static var luaVersion: String { LuaVM.release }
+    /// Whether the order of `pairs` over strings can be fixed, as tests do.
+    public static let fixesTableOrder: Bool =
+        LuaVM(host: HostAPI.host, owner: nil, memoryLimit: 0, seed: 0, hashSeed: 1)?.isHashFixed ?? false
     /// Once each thread of the scheduler.
     public static func attachThread() { LuaVM.attachThread() }
 
     // MARK: What lives
 
-    func add(_ worker: Worker) { lock.withLock { workers[ObjectIdentifier(worker)] = worker } }
-    func remove(_ worker: Worker) { lock.withLock { _ = workers.removeValue(forKey: ObjectIdentifier(worker)) } }
+    func add(_ worker: Worker) { lock.withLock { workers.add(worker) } }
+    func remove(_ worker: Worker) { lock.withLock { workers.remove(worker) } }
 
     /// One more thing without whose end the run does not end.
     func begin() { lock.withLock { live += 1 } }
@@ -195,7 +208,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     func add(_ pipeline: PipelineRun) {
         let stopping = lock.withLock {
-            pipelines[ObjectIdentifier(pipeline)] = pipeline
+            pipelines.add(pipeline)
             live += 1
             return isDraining
         }
@@ -204,7 +217,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     func ended(_ pipeline: PipelineRun) {
         let last = lock.withLock {
-            pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
+            pipelines.remove(pipeline)
             if case .failure = pipeline.outcome {
                 failedPipelines.removeAll(where: \.isReceived)
                 failedPipelines.append(pipeline)
@@ -220,7 +233,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// A pipeline that shall not start.
     func withdraw(_ pipeline: PipelineRun) {
         let last = lock.withLock {
-            pipelines.removeValue(forKey: ObjectIdentifier(pipeline))
+            pipelines.remove(pipeline)
             if standardInput?.reader == ObjectIdentifier(pipeline) { standardInput = nil }
             return isDraining && pipelines.isEmpty
         }
@@ -240,22 +253,22 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// Starts a ticker, unless sources end now.
     func start(_ ticker: Ticker) {
         let isLate = lock.withLock {
-            tickers[ObjectIdentifier(ticker)] = ticker
+            tickers.add(ticker)
             return isOver || isDraining && ticker.repeats
         }
         if isLate { ticker.stop() } else { ticker.start() }
     }
 
-    func ended(_ ticker: Ticker) { lock.withLock { _ = tickers.removeValue(forKey: ObjectIdentifier(ticker)) } }
+    func ended(_ ticker: Ticker) { lock.withLock { tickers.remove(ticker) } }
 
     /// Pipelines that have not ended, and those that failed and nobody has asked.
     var awaitedPipelines: [PipelineRun] {
-        lock.withLock { failedPipelines.filter { !$0.isReceived } + Array(pipelines.values) }
+        lock.withLock { failedPipelines.filter { !$0.isReceived } + pipelines.inOrder }
     }
 
     /// How far it has come. Any thread; costs a short lock for each queue of each running pipeline.
     public var progress: RunProgress {
-        let (ended, running) = lock.withLock { (progressed, Array(pipelines.values)) }
+        let (ended, running) = lock.withLock { (progressed, pipelines.inOrder) }
         return running.reduce(into: ended) { $0.add($1.progress) }
     }
 
@@ -268,6 +281,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             result.failures.append(failure.message + (failure.traceback.isEmpty ? "" : "\n" + failure.traceback))
         }
     }
+
+    /// What has failed so far, whole messages in order.
+    public var failures: [String] { lock.withLock { result.failures } }
 
     /// A failure that someone may still receive; if nobody does, it is the run's.
     func offer(_ failure: ScriptFailure, isHandled: @escaping () -> Bool) {
@@ -303,7 +319,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         let found: ([PipelineRun], [Ticker])? = lock.withLock {
             guard !isDraining else { return nil }
             isDraining = true
-            return (Array(pipelines.values), Array(tickers.values))
+            return (pipelines.inOrder, tickers.inOrder)
         }
         guard let (running, tickers) = found else { return }
         for pipeline in running { pipeline.drain() }
@@ -323,28 +339,60 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// Nobody reads the output any more: everything ends, and that is no failure.
     public func endQuietly() { cancel(cause: "closed") }
 
-    private func nothingMoves() {
-        guard let waiting = reporting.withLock({ reportWaiting() }) else { return }
-        fail(
-            ScriptFailure(
-                message: "deadlock: everything waits, and nothing can move any more\n  "
-                    + waiting.joined(separator: "\n  ")))
-        context.cancel(cause: "deadlock")
+    /// Stops whatever computes, for good, and all that goes on computing when it is called again. Any thread; the
+    /// running thread has to be interrupted besides.
+    public func stopComputing() {
+        stopping.store(true, ordering: .relaxed)
+        for worker in lock.withLock({ workers.inOrder }) { worker.stopComputing() }
     }
 
-    /// What waits where, once; nil where there is no deadlock.
-    private func reportWaiting() -> [String]? {
-        guard !isDeadlocked, scheduler.isQuiescent else { return nil }
-        let (over, all, pipelines) = lock.withLock {
-            (isOver || live == 0, Array(workers.values), Array(self.pipelines.values))
+    /// Tasks and parts of pipelines that have not ended, with where they wait; pipelines by their places where these say
+    /// nothing. Only while no worker runs.
+    public var unfinished: [String] {
+        let (all, pipelines) = lock.withLock { (workers.inOrder, self.pipelines.inOrder) }
+        let waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
+        if !waiting.isEmpty { return waiting }
+        return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
+    }
+
+    private func nothingMoves() {
+        guard let (waiting, hasEnded) = reporting.withLock({ reportWaiting() }) else { return }
+        let what =
+            hasEnded
+            ? "the run has ended, and these wait on, in contexts that do not end with it"
+            : "deadlock: everything waits, and nothing can move any more"
+        fail(ScriptFailure(message: "\(what)\n  " + Self.summary(of: waiting).joined(separator: "\n  ")))
+        if hasEnded {
+            for worker in lock.withLock({ workers.inOrder }) { worker.call { $0.dropWaitingTasks() } }
+        } else {
+            context.cancel(cause: "deadlock")
         }
-        if over || context.reason != nil { return nil }
-        var waiting = all.flatMap(\.waiting) + pipelines.flatMap(\.waiting).sorted()
-        if waiting.isEmpty {  // threads of sources and sinks, which nobody sees
-            waiting = pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
+    }
+
+    /// Lines of a report at most.
+    private static let longestReport = 20
+
+    /// Equal lines as one, and no more than are read.
+    static func summary(of lines: [String]) -> [String] {
+        var counts: [String: Int] = [:], order: [String] = []
+        for line in lines {
+            if counts.updateValue((counts[line] ?? 0) + 1, forKey: line) == nil { order.append(line) }
         }
-        isDeadlocked = !waiting.isEmpty
-        return isDeadlocked ? waiting : nil
+        var result = order.prefix(longestReport).map { counts[$0] == 1 ? $0 : "\($0) (\(counts[$0]!) tasks)" }
+        if order.count > longestReport { result.append("and \(order.count - longestReport) more places") }
+        return result
+    }
+
+    /// What waits where, and whether it does so although the run's context has ended; each once. Nil: nothing is wrong.
+    private func reportWaiting() -> (waiting: [String], hasEnded: Bool)? {
+        guard scheduler.isQuiescent else { return nil }
+        let over = lock.withLock { isOver || live == 0 }
+        let hasEnded = context.reason != nil
+        if over || (hasEnded ? isAbandoned : isDeadlocked) { return nil }
+        let waiting = unfinished
+        if waiting.isEmpty { return nil }
+        if hasEnded { isAbandoned = true } else { isDeadlocked = true }
+        return (waiting, hasEnded)
     }
 
     private func finish() {
@@ -352,8 +400,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         let (result, left, tickers) = lock.withLock {
             isOver = true
-            defer { workers = [:] }
-            return (self.result, Array(workers.values), Array(self.tickers.values))
+            defer { workers = Living() }
+            return (self.result, workers.inOrder, self.tickers.inOrder)
         }
         for ticker in tickers { ticker.stop() }
         // The states are dropped on their own threads, and the end is told after that: nobody runs then.
@@ -367,6 +415,21 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             }
         }
     }
+}
+
+/// What lives in a run, in the order in which it came: a seed fixes it.
+private struct Living<Element: AnyObject> {
+    private var members: [ObjectIdentifier: (order: UInt64, element: Element)] = [:]
+    private var arrivals: UInt64 = 0
+
+    var isEmpty: Bool { members.isEmpty }
+    var inOrder: [Element] { members.values.sorted { $0.order < $1.order }.map(\.element) }
+
+    mutating func add(_ element: Element) {
+        arrivals += 1
+        members[ObjectIdentifier(element)] = (arrivals, element)
+    }
+    mutating func remove(_ element: Element) { members[ObjectIdentifier(element)] = nil }
 }
 
 extension Account {

@@ -179,11 +179,27 @@ struct SpecReader {
                 stack.isNil(branch) ? nil : try self.branch(branch)
             }
             stage.kind = .route(try branches(table), otherwise: otherwise)
+        case "limit": stage.kind = try limit(table)
         default: stage.kind = .take(n)
         }
         stack.getField(table, "code")
         if stack.isNil(-1) { stack.pop() } else { stage.code = stack.makeReference() }
         return stage
+    }
+
+    private func limit(_ table: Int32) throws(LuaProblem) -> PipelineSpec.StageSpec.Kind {
+        let limiter = try field(table, "limiter") { index throws(LuaProblem) -> Limiter in
+            guard let limiter = HostAPI.limiter(stack, index) else { throw LuaProblem("limit expected a limiter") }
+            return limiter
+        }
+        let other = try field(table, "other") { sink throws(LuaProblem) -> PipelineSpec.BranchSpec? in
+            guard !stack.isNil(sink) else { return nil }
+            var chain = PipelineSpec.ChainSpec()
+            chain.source.kind = .branch
+            chain.sink = self.sink(sink)
+            return PipelineSpec.BranchSpec(name: "limited", chains: [chain])
+        }
+        return .limit(limiter, drops: string(table, "mode") == "drop", other: other)
     }
 
     private func branches(_ table: Int32) throws(LuaProblem) -> [PipelineSpec.BranchSpec] {

@@ -98,7 +98,7 @@ extension StageGroup {
 extension HostAPI {
     /// The value of a message for people, shortened. In a state of its own, so rarely.
     static func describe(_ message: MessagePointer) -> String? {
-        guard let vm = LuaVM(host: host, owner: nil, memoryLimit: 0, seed: 0) else { return nil }
+        guard let vm = LuaVM(host: host, owner: nil, memoryLimit: 0, seed: 0, hashSeed: 0) else { return nil }
         guard vm.main.decode(message) else { return nil }
         return vm.main.describe(-1, limit: 160)
     }

@@ -8,6 +8,8 @@ import Synchronization
 final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
     let run: Run
     let name: String
+    /// Runs the script's top level. Set before it starts.
+    var isMain = false
     private(set) var vm: LuaVM!
     /// The task that runs now.
     private(set) var current: LuaTask?
@@ -15,17 +17,24 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// first.
     private let computing = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
-    /// The ports of those that drive a stage: few, however many tasks there are.
-    private var ports: [ObjectIdentifier: StagePorts] = [:]
+    /// In the order in which they were started: a seed fixes it.
+    private var orderedTasks: [LuaTask] { tasks.values.sorted { $0.number < $1.number } }
+    private var startedTasks: UInt64 = 0
+    /// The ports of those that drive a stage, in that order too: few, however many tasks there are.
+    private var ports: [StagePorts] = []
     private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
+    /// Selects that no task uses now.
+    private var selects: [Select] = []
     /// Pipelines declared and not yet started: they start at the declaring code's next wait.
     private var declared: [PipelineRun] = []
     /// The library's function that names pipelines without an end; 0: the library is not loaded.
     var unfinishedPipelines: Int32 = 0
     /// The library's function that runs a once function the first time; 0 as above.
     var onceFirst: Int32 = 0
+    /// The library's `stream.test`, and the functions that its `t` has; 0: not loaded.
+    var testLibrary: Int32 = 0, testChecks: Int32 = 0
     /// What `stream.run` still waits for.
     var awaited: [PipelineRun] = []
     /// The text of the last mistake in the program that a host function reported.
@@ -63,6 +72,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// other.
     var stageInput: Channel?, stageOutput: Channel?
     private(set) var taken = 0, put = 0
+    /// Permits and reservations that its script has.
+    var holdings = Holdings()
 
     /// A script may also take back what it has put, or put into its own input.
     func countReceived(from channel: Channel) {
@@ -90,9 +101,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Makes its state. False: no memory.
     func open(memoryLimit: Int) -> Bool {
+        let seed = scheduler.random()
+        let hashSeed = run.environment.test == nil ? nil : UInt32(truncatingIfNeeded: (seed &* 0x9E37_79B9) >> 32)
         vm = LuaVM(
             host: HostAPI.host, owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit,
-            seed: scheduler.random())
+            seed: seed, hashSeed: hashSeed)
         return vm != nil
     }
 
@@ -107,6 +120,20 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     func call(_ body: @escaping (Worker) -> Void) {
         inboxLock.withLock { calls.append(body) }
         wake()
+    }
+
+    func takeSelect() -> Select { selects.popLast() ?? Select() }
+    func giveBack(_ select: Select) { if selects.count < 16 { selects.append(select) } }
+
+    /// Stops the task that computes now, if one does, for good.
+    func stopComputing() {
+        inboxLock.withLock {
+            grace.store(true, ordering: .sequentiallyConsistent)  // whoever comes back clears what is set here
+            let task = computing.load(ordering: .sequentiallyConsistent)
+            guard task != 0, let vm else { return }
+            victim.store(task, ordering: .relaxed)
+            vm.kill()
+        }
     }
 
     private static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
@@ -208,10 +235,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         let task = LuaTask(
             worker: self, stack: stack, anchor: reference, arguments: arguments, context: context, isOwn: isOwn,
             origin: origin, completion: completion)
+        startedTasks += 1
+        task.number = startedTasks
         task.ports = ports
         tasks[ObjectIdentifier(task)] = task
         if let ports {
-            self.ports[ObjectIdentifier(task)] = ports
+            self.ports.append(ports)
             ports.driver.setOwner(stack)
         }
         task.enterFirst()
@@ -300,7 +329,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Nothing stays private in a port that a neighbour could use while this worker does not run.
     private func settle() {
-        for ports in ports.values { ports.settle() }
+        for ports in ports { ports.settle() }
     }
 
     /// Runs a task until it waits or ends. True: it was preempted.
@@ -348,6 +377,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     ready.prepend(task)
                     return true
                 }
+                run.environment.test?.noteStop(task.stack.place)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
@@ -395,7 +425,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         task.ports?.driver.setOwner(nil)  // before the completion, which may start the next one
         task.complete(end)
         tasks.removeValue(forKey: ObjectIdentifier(task))
-        if task.ports != nil { ports.removeValue(forKey: ObjectIdentifier(task)) }
+        if let own = task.ports { ports.removeAll { $0 === own } }
         vm.freeTask(task.anchor)
     }
 
@@ -411,6 +441,15 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         let place = task.stack.place
         failure.message = "\(place.isEmpty ? task.origin : place): \(failure.message)"
         return .failed(failure)
+    }
+
+    /// Those that wait for what will not come, once the run has ended.
+    func dropWaitingTasks() {
+        for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
+            task.waiter.outbox.drop()
+            task.wait.abandon()
+            over(task, .stopped(task.context.reason ?? .canceled))
+        }
     }
 
     private func describeFailure(_ task: LuaTask) -> ScriptFailure {
@@ -448,28 +487,33 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             self.untold = untold.subtracting(ready.map(ObjectIdentifier.init))
         } else {
             let told = Set(ready.map(ObjectIdentifier.init))
-            let claimed = tasks.values.filter { !$0.waiter.claimCurrent() }
+            let claimed = orderedTasks.filter { !$0.waiter.claimCurrent() }
             untold = Set(claimed.map(ObjectIdentifier.init)).subtracting(told)
         }
         return untold!.isEmpty
     }
 
     private func close() {
-        for task in tasks.values {
+        for task in orderedTasks {
             // no wait is open, and how each ended is written
             if let channel = task.wait.channel {
                 if case .sent = task.waiter.outcome { countSent(on: channel) }
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }
             task.waiter.outbox.drop()
+            if case .select(let select) = task.wait {
+                HostAPI.count(task.waiter.outcome, of: select, in: self)
+                select.finish(task.waiter, task.waiter.outcome)
+            }
             task.wait.abandon()
             task.complete(.stopped(.canceled))
         }
         dropEndings()
         tasks = [:]
-        ports = [:]
+        ports = []
         ready = []
         received.drop()
+        holdings.takeBack()
         inboxLock.withLock { vm = nil }
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []
@@ -480,7 +524,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Its tasks with where they wait, for the report of a deadlock.
     var waiting: [String] {
-        tasks.values.map { task in
+        orderedTasks.map { task in
             let place = task.stack.place
             let what: String
             if let ports = task.ports, case .none = task.wait {

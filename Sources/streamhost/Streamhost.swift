@@ -19,7 +19,7 @@ struct Streamhost: ParsableCommand {
             SIGINT / SIGTERM.
             """,
         version: "streamhost 0.1.0 (\(Host.luaVersion))",
-        subcommands: [RunCommand.self, CompletionsCommand.self])
+        subcommands: [RunCommand.self, TestCommand.self, CompletionsCommand.self])
 }
 
 struct RunCommand: ParsableCommand {

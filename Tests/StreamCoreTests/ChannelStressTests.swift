@@ -1,5 +1,6 @@
 // Channels between jobs on real threads.
 import Glibc
+import Schedules
 import Synchronization
 import Testing
 

@@ -1,5 +1,6 @@
 // Channels one call after another: what the schedules found, told singly.
 import CMessage
+import Schedules
 import Testing
 
 @testable import StreamCore

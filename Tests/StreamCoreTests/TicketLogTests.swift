@@ -1,6 +1,7 @@
 // Tickets: who got which share of a channel, in the order of the shares.
 import CMessage
 import DequeModule
+import Schedules
 import Testing
 
 @testable import StreamCore

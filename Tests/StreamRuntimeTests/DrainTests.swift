@@ -1,3 +1,4 @@
+import Schedules
 // Sources are asked to end at any moment.
 import StdlibLua
 import Synchronization

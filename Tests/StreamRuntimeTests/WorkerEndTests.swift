@@ -1,3 +1,4 @@
+import Schedules
 // A worker's end.
 import Synchronization
 import Testing

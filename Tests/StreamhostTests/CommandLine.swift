@@ -124,8 +124,7 @@ final class Running {
     func awaitOutput(_ text: String) -> Bool { output.wait(CommandLine.timeLimit) { $0.contains(text) } }
 
     /// Waits for its end; kills it at the time limit, and then the test fails.
-    func finish(file: SourceLocation = #_sourceLocation) -> Outcome {
-        let deadline = CommandLine.timeLimit
+    func finish(within deadline: Double = CommandLine.timeLimit, file: SourceLocation = #_sourceLocation) -> Outcome {
         let isWhole = output.waitForEnd(deadline) && errors.waitForEnd(deadline)
         if !isWhole {
             kill(process.processIdentifier, SIGKILL)

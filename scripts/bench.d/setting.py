@@ -43,8 +43,9 @@ def options():
         parser.error("--update goes with --instructions")
     if chosen.instructions and (chosen.readme or chosen.large or chosen.json):
         parser.error("--readme, --large and --json are the table's: not with --instructions")
-    if chosen.instructions and set(chosen.only) & {"startup", *MEMORY}:
-        parser.error("--instructions counts pipelines only, not startup, parked or memory")
+    uncounted = [workload.name for workload in chosen.every if not workload.steps] + list(MEMORY)
+    if chosen.instructions and set(chosen.only) & set(uncounted):
+        parser.error("--instructions does not count these: " + ", ".join(uncounted))
     chosen.wanted = lambda name: not chosen.only or name in chosen.only
     return chosen
 

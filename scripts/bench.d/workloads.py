@@ -22,6 +22,10 @@ def no_slower(times, peer):
     return Target("wall", times, "wall at most %g times %s's" % (times, peer), 2, "{0:.3g} times")
 
 
+def within(times, peer):
+    return Target("wall", times, "wall at most %g times %s's" % (times, peer), None, "{0:.3g} times")
+
+
 def at_most_cpu(times, peer):
     return Target("cpu", times, "CPU at most %g times %s's" % (times, peer), None, "{0:.3g} times")
 
@@ -74,6 +78,27 @@ def workloads(bench, work, python):
                  *combined_size, (1, 2), [
             Peer("lua", "lua5.4", lua_peer, None),
         ], (10000, 50000)),
+        Workload("rendezvous", "task to task, unbuffered", "rendezvous.lua", ["{n}"], None, 1000000, 50000, (1, 2), [
+            Peer("go", "Go", [go("rendezvous"), "{n}"], within(3, "Go")),
+        ], (20000, 100000)),
+        Workload("between", "worker to worker, unbuffered", "between.lua", ["{n}", "0"], None, 500000, 20000, (1, 2), [
+            Peer("go", "Go", [go("between"), "{n}", "0"], within(5, "Go")),
+        ], None),
+        Workload("between_1024", "worker to worker, channel of 1024", "between.lua", ["{n}", "1024"], None, 2000000,
+                 50000, (1, 2), [
+            Peer("go", "Go", [go("between"), "{n}", "1024"], within(5, "Go")),
+        ], None),
+        Workload("select_four", "select over four unbuffered channels", "select_four.lua", ["{n}"], None, 500000, 20000,
+                 (1, 2), [
+            Peer("go", "Go", [go("select_four"), "{n}"], None),
+        ], (20000, 100000)),
+        Workload("primes", "sieve of 500 primes", "primes.lua", ["{n}"], None, 500, 100, (1, 2), [
+            Peer("go", "Go", [go("primes"), "{n}"], None),
+        ], None),
+        Workload("waiting", "tasks that wait on one channel and are let go", "waiting.lua", ["{n}"], None, 1000000, 20000,
+                 (1, 2), [
+            Peer("go", "Go", [go("waiting"), "{n}"], None),
+        ], None),
         Workload("startup", "start-up: a script that prints one line", "startup.lua", [], None, 1, 1, (2,), [
             Peer("lua", "lua5.4", ["lua5.4", file("startup.lua")], None),
             Peer("jq", "jq", ["jq", "-n", "1"], None),

@@ -82,6 +82,7 @@ local function switch(what, value)
 end
 
 options_of.unknown, options_of.check, options_of.whole = unknown, check_options, whole
+options_of.nearest = nearest
 options_of.text, options_of.policy, options_of.switch = text, policy, switch
 
 return options_of

@@ -35,6 +35,7 @@ enum {
 typedef struct shim_method {
     const char *name; /* NULL ends a list */
     shim_callback callback;
+    bool holds;       /* the method is run(fn, ...), which calls fn while it holds what callback gives: hold.c */
 } shim_method;
 
 /* What the host gives every state. All may be called on any executor thread. */
@@ -71,9 +72,11 @@ enum { /* why a resumed coroutine came back */
 
 typedef struct shim_usage { size_t used, peak, limit; } shim_usage;
 
-/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random.
- * NULL: no memory. */
-shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed);
+/* Creates a state with the sandbox's libraries open. `limit` in bytes, 0 for none; `seed` for math.random; `hash_seed`
+ * for the order of `pairs` over strings, NULL: any. NULL: no memory. */
+shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64_t seed, const uint32_t *hash_seed);
+/* True if the state has the hash seed that it was given: the way to set it depends on Lua's version (hash_seed.c). */
+bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);
@@ -143,6 +146,28 @@ void *shim_test_object(lua_State *L, int index, const shim_type *type);
 /* The object of any type at `index`, its type in *type; NULL if it is none. [-0, +0, -] */
 void *shim_any_object(lua_State *L, int index, const shim_type **type);
 
+/* ---- select (select.c) ---------------------------------------------------------------------------------- */
+
+typedef struct shim_selection shim_selection;
+typedef struct shim_case { /* a receive or a send that is not disabled */
+    void *channel;         /* kept by the script's table during the host's call */
+    int index;             /* in the script's table, from 1 */
+    int64_t offset;        /* of its message; -1: it receives */
+} shim_case;
+
+/* Pushes the function select(cases). It reads the cases and calls `callback` with what `after` says at index 2 of the
+ * stack. That returns as host functions do, with the index of a case (or nil) as its first result; for SHIM_VALUE the
+ * index is on top. [-0, +1, -] false: error pushed */
+bool shim_push_select(lua_State *L, shim_callback callback, const shim_type *channel);
+/* What was read last: valid during the call of `callback`, to which the objects of the messages belong. */
+const shim_case *shim_selection_cases(shim_vm *vm, int *count);
+const shim_buffer *shim_selection_messages(shim_vm *vm, bool *objects);
+/* The number of the case with `after`, and of the one with `default`; 0: none. */
+int shim_selection_after(shim_vm *vm);
+int shim_selection_default(shim_vm *vm);
+/* Pushes a function that calls `callback` with the object before its arguments (hold.c). [-0, +1, -] false: an error value */
+bool shim_push_bound(lua_State *L, shim_callback callback, const shim_type *type, void *ref);
+
 /* ---- Images (image.c) ----------------------------------------------------------------------------------- */
 
 /* Encodes the top `count` stack values, and all that they reach, with the globals the script has set, additions
@@ -179,6 +204,11 @@ bool shim_next(lua_State *L, int table);                          /* as lua_next
 bool shim_settle(lua_State *L, int index);
 /* Text only. LUA_OK and the function, or a status and the message. */
 int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name);
+/* Appends the Lua function on top, which stays there, in compiled form, debug information kept; false: no memory. Only
+ * for chunks of the embedded library: compiled.c. [-0, +0, -] */
+bool shim_dump(lua_State *L, shim_buffer *out);
+/* As shim_load, of what shim_dump made. */
+int shim_load_compiled(lua_State *L, const void *bytes, size_t length, const char *chunk_name);
 /* lua_pcall for calls that run no script code (loading the embedded library). */
 int shim_pcall(lua_State *L, int arguments, int results);
 void shim_pop(lua_State *L, int count);

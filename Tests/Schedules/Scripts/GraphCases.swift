@@ -1,9 +1,5 @@
 // Pipelines that fork and join, in every order that a range of seeds gives.
-import Testing
-
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<51
+import StreamRuntime
 
 private let head = """
     local stream = require 'stream'
@@ -471,24 +467,4 @@ private let others: [SeededCase] = [
         output: repeated(["30\t4650"], 3)),
 ]
 
-@Suite struct SeededGraphTests {
-    private static let cases = joins + forks + routes + batches + others
-
-    @Test(arguments: cases) func everyOrder(_ test: SeededCase) {
-        var failing: [String] = []
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-    }
-
-    @Test(arguments: cases) func theSameSeedGoesTheSameWay(_ test: SeededCase) {
-        for seed in [3, 815] as [UInt64] {
-            let first = runSeeded(test.script, seed: seed), second = runSeeded(test.script, seed: seed)
-            #expect(first.trace == second.trace)
-            #expect(first.steps == second.steps)
-            #expect(first.output == second.output)
-        }
-    }
-}
+package let graphCases = joins + forks + routes + batches + others

@@ -1,37 +1,37 @@
 // Runs whole scripts under the seeded scheduler: one thread, a virtual clock, an order that the seed decides.
 import StdlibLua
+import StreamCore
+import StreamRuntime
 import Synchronization
 
-@testable import StreamCore
-@testable import StreamRuntime
-
 /// Text that a run writes, kept.
-final class TextRecorder: TextOutput {
+package final class TextRecorder: TextOutput {
     private let bytes = Mutex<[UInt8]>([])
-    func enqueue(_ more: UnsafeRawBufferPointer) { bytes.withLock { $0.append(contentsOf: more) } }
-    var pendingBytes: Int { 0 }
-    func whenDrained(below: Int, _ body: @escaping @Sendable () -> Void) { body() }
-    var lines: [String] {
+    package init() {}
+    package func enqueue(_ more: UnsafeRawBufferPointer) { bytes.withLock { $0.append(contentsOf: more) } }
+    package var pendingBytes: Int { 0 }
+    package func whenDrained(below: Int, _ body: @escaping @Sendable () -> Void) { body() }
+    package var lines: [String] {
         bytes.withLock { String(decoding: $0, as: UTF8.self) }.split(separator: "\n").map(String.init)
     }
 }
 
 /// What came of one script and one seed.
-struct SeededOutcome {
-    let seed: UInt64
+package struct SeededOutcome: Sendable {
+    package let seed: UInt64
     /// Nil: it did not end.
-    let result: RunResult?
-    let output: [String]
-    let errors: [String]
-    let trace: UInt64
-    let steps: Int
+    package let result: RunResult?
+    package let output: [String]
+    package let errors: [String]
+    package let trace: UInt64
+    package let steps: Int
 
-    var summary: String {
+    package var summary: String {
         "seed \(seed): \(result.map { "\($0)" } ?? "no end after \(steps) steps"), output \(output), errors \(errors)"
     }
 }
 
-func runSeeded(_ script: String, seed: UInt64, limit: Int = 200_000) -> SeededOutcome {
+package func runSeeded(_ script: String, seed: UInt64, limit: Int = 200_000) -> SeededOutcome {
     let scheduler = SeededScheduler(seed: seed)
     let output = TextRecorder(), errors = TextRecorder()
     let environment = RunEnvironment(

@@ -1,9 +1,6 @@
 // Stages with several workers, in every order that a range of seeds gives: order kept, keys kept apart, nothing lost.
-import Testing
+import StreamRuntime
 
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<41
 private let head = "local stream = require 'stream'\n"
 
 /// The loops that most scripts below run in: each queue length, with a source that makes records.
@@ -510,13 +507,4 @@ private let fused: [SeededCase] = [
         output: (1...3).flatMap { _ in ["done", "1 1 2", "canceled", "nil\tenough"] }),
 ]
 
-@Suite struct SeededWorkersTests {
-    @Test(arguments: ordered + ends + sharing + fused) func everyOrder(_ test: SeededCase) {
-        var failing: [String] = []
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-    }
-}
+package let workerCases = ordered + ends + sharing + fused

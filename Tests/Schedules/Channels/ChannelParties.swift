@@ -1,7 +1,6 @@
 // The senders, receivers and disturbers of a seeded channel run: jobs that do one operation a step.
 import CMessage
-
-@testable import StreamCore
+import StreamCore
 
 class ChannelParty: Job, WaiterOwner, @unchecked Sendable {  // one thread, by the seeded scheduler
     unowned let run: ChannelRun
@@ -54,16 +53,37 @@ class ChannelParty: Job, WaiterOwner, @unchecked Sendable {  // one thread, by t
 final class SingleSender: ChannelParty, @unchecked Sendable {  // as its parent
     private let id: Int
     private var left: Int
+    /// It sends by a select of two values on the same channel.
+    private let select: Select?
+    private let text = UnsafeMutableRawPointer.allocate(byteCount: 32, alignment: 8)
 
-    init(_ run: ChannelRun, id: Int, count: Int) {
+    init(_ run: ChannelRun, id: Int, count: Int, selects: Bool) {
         self.id = id
         left = count
+        select = selects ? Select() : nil
         super.init(run, sends: true)
+    }
+
+    deinit { text.deallocate() }
+
+    private func step(_ select: Select) {
+        for place in [text, text + 16] {
+            _ = integerMessage(integerValue(run.create(sender: id, number: 1000 - left)), at: place)
+        }
+        select.begin(messages: text, used: 32, holdsObjects: false)
+        select.addSend(channel, index: 1, offset: 0)
+        select.addSend(channel, index: 2, offset: 16)
+        var outcome = select.attempt(random: run.scheduler.random(), into: waiter.inbox)
+        if outcome == .pending { outcome = select.wait(waiter, into: waiter.inbox) }
+        if outcome == .pending { return wait() }
+        if case .sent = outcome { run.inFlight += 1 }
+        resumed(outcome)
     }
 
     override func step() {
         guard left > 0 else { return finish() }
         left -= 1
+        if let select { return step(select) }
         switch channel.send(run.create(sender: id, number: 1000 - left), waiter) {
         case .sent: run.inFlight += 1
         case .waiting: wait()
@@ -75,10 +95,15 @@ final class SingleSender: ChannelParty, @unchecked Sendable {  // as its parent
     }
 
     override func resumed(_ outcome: WaitOutcome) {
+        if let select {
+            run.returned += 1
+            select.finish(waiter, outcome)
+        }
         if case .sent = outcome { return }
         waiter.outbox.drop()
         run.returned += 1
-        if outcome == .closed(index: 0) || run.below(2) == 0 { finish() }
+        if case .closed = outcome { return finish() }
+        if run.below(2) == 0 { finish() }
     }
 }
 
@@ -133,15 +158,30 @@ final class BatchWriter: ChannelParty, @unchecked Sendable {  // as its parent
 
 final class SingleReceiver: ChannelParty, @unchecked Sendable {  // as its parent
     private var appetite: Int
+    /// It receives by a select that has the same channel twice.
+    private let select: Select?
 
-    init(_ run: ChannelRun, appetite: Int) {
+    init(_ run: ChannelRun, appetite: Int, selects: Bool) {
         self.appetite = appetite
+        select = selects ? Select() : nil
         super.init(run, sends: false)
+    }
+
+    private func step(_ select: Select) {
+        select.begin(messages: nil, used: 0, holdsObjects: false)
+        select.addReceive(channel, index: 1)
+        select.addReceive(channel, index: 2)
+        var outcome = select.attempt(random: run.scheduler.random(), into: waiter.inbox)
+        if outcome == .pending { outcome = select.wait(waiter, into: waiter.inbox) }
+        if outcome == .pending { return wait() }
+        if case .received = outcome { run.inFlight -= 1 }
+        resumed(outcome)
     }
 
     override func step() {
         guard appetite > 0 else { return finish() }
         appetite -= 1
+        if let select { return step(select) }
         switch channel.receive(waiter) {
         case .received:
             run.inFlight -= 1
@@ -153,8 +193,10 @@ final class SingleReceiver: ChannelParty, @unchecked Sendable {  // as its paren
     }
 
     override func resumed(_ outcome: WaitOutcome) {
+        select?.finish(waiter, outcome)
         if case .received = outcome { return use() }
-        if outcome == .closed(index: 0) || run.below(2) == 0 { finish() }
+        if case .closed = outcome { return finish() }
+        if run.below(2) == 0 { finish() }
     }
 
     private func use() {

@@ -1,14 +1,13 @@
 // One seeded run of senders, receivers and those who disturb them on a channel, with books kept outside of the channel.
 import CMessage
-
-@testable import StreamCore
+import StreamCore
 
 /// What a run found; its counts are taken where values are made, used and dropped, never from the channel.
-final class ChannelRun {
-    let scheduler: SeededScheduler
+package final class ChannelRun {
+    package let scheduler: SeededScheduler
     let channel: Channel
     private let byteBound: Int
-    private(set) var failures: [String] = []
+    package private(set) var failures: [String] = []
     private var parties: [ChannelParty] = []
     private var disturbers: [Job] = []
     /// Whether the last sender closes, and the last receiver closes the reading side.
@@ -24,7 +23,7 @@ final class ChannelRun {
     /// Places taken now: reserved, stored, and taken but not credited.
     var inFlight = 0
 
-    init(seed: UInt64, fault: ChannelFault? = nil) {
+    package init(seed: UInt64, fault: ChannelFault? = nil) {
         scheduler = SeededScheduler(seed: seed)
         var draw = SplitMix64(seed: ~seed)
         func below(_ n: UInt64) -> Int { Int(draw.next() % n) }
@@ -41,14 +40,16 @@ final class ChannelRun {
             let count = below(9)
             let sender: ChannelParty =
                 capacity > 0 && below(2) == 0
-                ? BatchWriter(self, id: id, count: count) : SingleSender(self, id: id, count: count)
+                ? BatchWriter(self, id: id, count: count)
+                : SingleSender(self, id: id, count: count, selects: below(3) == 0)
             parties.append(sender)
         }
         for _ in 0..<receivers {
             let appetite = below(3) == 0 ? below(6) : .max
             parties.append(
                 below(2) == 0
-                    ? BatchReader(self, appetite: appetite) : SingleReceiver(self, appetite: appetite))
+                    ? BatchReader(self, appetite: appetite)
+                    : SingleReceiver(self, appetite: appetite, selects: below(3) == 0))
         }
         if below(2) == 0 { disturbers.append(Canceller(self, delay: below(40), times: 1 + below(4))) }
         if below(4) == 0 { disturbers.append(ReadCloser(self, delay: below(60))) }
@@ -57,7 +58,7 @@ final class ChannelRun {
     deinit { text.deallocate() }
 
     /// Runs until nothing moves, then checks the books.
-    func finish() {
+    package func finish() {
         for party in parties { party.wake() }
         for disturber in disturbers { disturber.wake() }
         rest()
@@ -144,12 +145,12 @@ final class ChannelRun {
 }
 
 /// An integer message written to 16 bytes at `place`.
-func integerMessage(_ value: Int64, at place: UnsafeMutableRawPointer) -> MessagePointer {
+package func integerMessage(_ value: Int64, at place: UnsafeMutableRawPointer) -> MessagePointer {
     place.storeBytes(of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
     place.storeBytes(of: value, toByteOffset: 8, as: Int64.self)
     return MessagePointer(place.assumingMemoryBound(to: msg_header.self))
 }
 
-func integerValue(_ message: MessagePointer) -> Int64 {
+package func integerValue(_ message: MessagePointer) -> Int64 {
     UnsafeRawPointer(message).load(fromByteOffset: 8, as: Int64.self)
 }

@@ -1,0 +1,336 @@
+/* select: reads a script's table of cases, lets the host wait for one, and calls that case's `run`.
+ *
+ * The table is read at each call, raw and without making a string: a field's name is told by its address, since short
+ * strings exist once a state. So a table that is kept costs nothing to use again, and one that was changed between two
+ * calls needs no notice.
+ *
+ * Stack of the function: 1 the table, 2 what `after` says, from 3 on the `run` functions (a case's is at 2 + its number),
+ * if there are any: as they were at the call. */
+#include "record.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char shim_key_select;
+
+enum { NAME_RECV, NAME_SEND, NAME_VALUE, NAME_AFTER, NAME_DEFAULT, NAME_RUN, NAMES };
+static const char *const names[NAMES] = {"recv", "send", "value", "after", "default", "run"};
+
+struct shim_selection {
+    const char *names[NAMES]; /* the state's strings, which the registry keeps */
+    const shim_type *channel_type;
+    shim_case *cases;
+    int count, capacity;
+    int after, otherwise;     /* the numbers of these cases; 0: none */
+    bool objects;             /* messages in `messages` may hold objects */
+    shim_buffer messages;
+};
+
+void shim_selection_free(shim_selection *s) {
+    if (s == NULL)
+        return;
+    free(s->cases);
+    shim_buffer_free(&s->messages);
+    free(s);
+}
+
+/* [-0, +0, m] */
+static shim_selection *selection_of(lua_State *L, shim_vm *vm) {
+    if (vm->selection != NULL)
+        return vm->selection;
+    lua_createtable(L, NAMES, 0);
+    for (int i = 0; i < NAMES; i++) {
+        lua_pushstring(L, names[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    shim_selection *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        luaL_error(L, "not enough memory");
+    for (int i = 0; i < NAMES; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        s->names[i] = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    s->channel_type = lua_touserdata(L, lua_upvalueindex(2));
+    vm->selection = s;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_select);
+    return s;
+}
+
+/* Gives the objects of the messages that were encoded back, and raises the text as a mistake of the script's line.
+ * [-0, +0, v] */
+static int mistake(lua_State *L, shim_selection *s, const char *format, ...) {
+    for (int i = 0; s->objects && i < s->count; i++)
+        if (s->cases[i].offset >= 0)
+            shim_message_release((const msg_header *)(s->messages.bytes + s->cases[i].offset),
+                                 vm_of(L)->host->release);
+    s->count = 0;
+    s->objects = false;
+    char text[SHIM_PROBLEM_SIZE + 160];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    lua_settop(L, 0);
+    lua_pushstring(L, text);
+    return shim_call_host(L, vm_of(L)->host->misuse);
+}
+
+/* The value at `index` for a message: "a function", "5". */
+static const char *said(lua_State *L, int index, char *text, size_t size) {
+    shim_buffer words = {0};
+    shim_describe(L, index, 80, &words);
+    snprintf(text, size, "%.*s", (int)words.used, words.bytes == NULL ? "" : (const char *)words.bytes);
+    shim_buffer_free(&words);
+    return text;
+}
+
+/* What one case says: stack indices of its fields, 0 where there is none. */
+typedef struct fields { int at[NAMES]; } fields;
+
+/* Reads the case on top, leaving its fields on the stack. 0, or what `mistake` returns. [-0, +fields, v] */
+static int read_fields(lua_State *L, shim_selection *s, int number, fields *f) {
+    char text[100];
+    int table = lua_gettop(L);
+    *f = (fields){0};
+    if (lua_type(L, table) != LUA_TTABLE)
+        return mistake(L, s, "case %d of select expected a table (false disables a case), got %s", number,
+                       said(L, table, text, sizeof text));
+    shim_record *r = shim_record_of(L, table);
+    if (r != NULL)
+        shim_record_settle(L, table, r);
+    lua_pushnil(L);
+    while (lua_next(L, table)) { /* stack: key, value */
+        int name = 0;
+        if (lua_type(L, -2) == LUA_TSTRING) {
+            const char *key = lua_tostring(L, -2);
+            while (name < NAMES && key != s->names[name]) name++;
+        } else {
+            name = NAMES;
+        }
+        if (name == NAMES || !lua_checkstack(L, 8))
+            return mistake(L, s, "case %d of select has a field '%s'; it may have recv, send with value, "
+                           "after, default and run", number, said(L, -2, text, sizeof text));
+        lua_pushvalue(L, -2); /* the value stays below its key */
+        lua_remove(L, -3);
+        f->at[name] = lua_gettop(L) - 1;
+    }
+    return 0;
+}
+
+static bool is_false(lua_State *L, int index) { return lua_type(L, index) == LUA_TBOOLEAN && !lua_toboolean(L, index); }
+
+/* Reads one case, which is on top; pops it. 0, or what `mistake` returns. [-1, +0, v] */
+static int read_case(lua_State *L, shim_selection *s, int number, bool *runs) {
+    char text[100];
+    int table = lua_gettop(L);
+    fields f;
+    if (is_false(L, table)) {
+        lua_pop(L, 1);
+        return 0;
+    }
+    int result = read_fields(L, s, number, &f);
+    if (result != 0)
+        return result;
+    int kinds = (f.at[NAME_RECV] != 0) + (f.at[NAME_SEND] != 0) + (f.at[NAME_AFTER] != 0) + (f.at[NAME_DEFAULT] != 0);
+    if (kinds != 1)
+        return mistake(L, s, "case %d of select has %s of recv, send, after, default: it has exactly one", number,
+                       kinds == 0 ? "none" : "more than one");
+    if (f.at[NAME_VALUE] != 0 && f.at[NAME_SEND] == 0)
+        return mistake(L, s, "case %d of select has a value, but nothing to send it on", number);
+    if (f.at[NAME_RUN] != 0 && !is_false(L, f.at[NAME_RUN])) {
+        if (lua_type(L, f.at[NAME_RUN]) != LUA_TFUNCTION)
+            return mistake(L, s, "run of case %d of select expected a function, got %s", number,
+                           said(L, f.at[NAME_RUN], text, sizeof text));
+        *runs = true;
+    }
+    int own = f.at[NAME_RECV] + f.at[NAME_SEND] + f.at[NAME_AFTER] + f.at[NAME_DEFAULT]; /* the one that is not 0 */
+    if (is_false(L, own)) {
+        /* disabled */
+    } else if (own == f.at[NAME_AFTER] || own == f.at[NAME_DEFAULT]) {
+        if (s->after != 0 || s->otherwise != 0)
+            return mistake(L, s, "case %d of select is the second after or default: one of them is all there may be", number);
+        if (own == f.at[NAME_AFTER]) {
+            s->after = number;
+            lua_copy(L, own, 2);
+        } else if (lua_type(L, own) == LUA_TBOOLEAN) {
+            s->otherwise = number;
+        } else {
+            return mistake(L, s, "default of case %d of select expected true or false, got %s", number,
+                           said(L, own, text, sizeof text));
+        }
+    } else {
+        shim_case c = {shim_test_object(L, own, s->channel_type), number, -1};
+        if (c.channel == NULL)
+            return mistake(L, s, "%s of case %d of select expected a channel or false, got %s",
+                           own == f.at[NAME_RECV] ? "recv" : "send", number, said(L, own, text, sizeof text));
+        if (own == f.at[NAME_SEND]) {
+            shim_problem problem;
+            if (f.at[NAME_VALUE] == 0) {
+                lua_pushnil(L);
+                f.at[NAME_VALUE] = lua_gettop(L);
+            }
+            size_t start = s->messages.used;
+            if (shim_encode(L, f.at[NAME_VALUE], &s->messages, &problem) != 0)
+                return mistake(L, s, "case %d of select: %s", number, problem.text);
+            c.offset = (int64_t)start;
+            if (((const msg_header *)(s->messages.bytes + start))->flags & MSG_HAS_OBJECTS)
+                s->objects = true;
+        }
+        s->cases[s->count++] = c;
+    }
+    lua_settop(L, table - 1);
+    return 0;
+}
+
+/* Reads all cases. The stack is left as the file's head says. Returns how many `run` places there are in *runs.
+ * 0, or what `mistake` returns. [-0, +1 + runs, v] */
+static int read_cases(lua_State *L, shim_selection *s, int *runs) {
+    char text[100];
+    s->count = 0;
+    s->after = s->otherwise = 0;
+    s->objects = false;
+    s->messages.used = 0;
+    if (s->messages.capacity > 1 << 16)
+        shim_buffer_free(&s->messages);
+    if (lua_type(L, 1) != LUA_TTABLE)
+        return mistake(L, s, "argument 1 of select expected a list of cases, got %s",
+                       said(L, 1, text, sizeof text));
+    shim_record *r = shim_record_of(L, 1);
+    if (r != NULL)
+        shim_record_settle(L, 1, r);
+    lua_settop(L, 1);
+    lua_pushnil(L); /* 2: after */
+    lua_Unsigned length = lua_rawlen(L, 1);
+    if (length > 1 << 20)
+        return mistake(L, s, "argument 1 of select has more than %d cases", 1 << 20);
+    if ((lua_Unsigned)s->capacity < length) {
+        shim_case *more = realloc(s->cases, length * sizeof *more);
+        if (more == NULL)
+            return luaL_error(L, "not enough memory");
+        s->cases = more;
+        s->capacity = (int)length;
+    }
+    bool any_run = false;
+    lua_Unsigned found = 0;
+    lua_pushnil(L);
+    while (lua_next(L, 1)) { /* stack: table, after, key, case */
+        if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 1 || (lua_Unsigned)lua_tointeger(L, 3) > length)
+            return mistake(L, s, "argument 1 of select expected a list of cases, each a table; it has a field '%s'",
+                           said(L, 3, text, sizeof text));
+        found++;
+        int result = read_case(L, s, (int)lua_tointeger(L, 3), &any_run);
+        if (result != 0)
+            return result;
+    }
+    for (lua_Unsigned i = 1; found < length && i <= length; i++) {
+        if (lua_rawgeti(L, 1, (lua_Integer)i) == LUA_TNIL)
+            return mistake(L, s, "case %d of select is nil: false disables a case", (int)i);
+        lua_pop(L, 1);
+    }
+    *runs = 0;
+    if (!any_run)
+        return 0;
+    *runs = (int)length;
+    if (!lua_checkstack(L, *runs + 8))
+        return mistake(L, s, "select has too many cases with run");
+    for (int i = 1; i <= *runs; i++) {
+        lua_rawgeti(L, 1, i);
+        if (lua_type(L, -1) != LUA_TTABLE) {
+            lua_pop(L, 1);
+            lua_pushboolean(L, false);
+            continue;
+        }
+        lua_pushstring(L, names[NAME_RUN]);
+        lua_rawget(L, -2);
+        lua_remove(L, -2);
+    }
+    return 0;
+}
+
+/* ---- The call ---- */
+
+/* The `run` of the case has returned: its results follow the index, which stands at `context`. [-0, +0, -] */
+static int run_returned(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    return lua_gettop(L) - (int)context + 1;
+}
+
+static int go_on(lua_State *L, int status, lua_KContext context);
+
+/* Does what the host's function asked for. `runs`: how many places for `run` there are. [variable, e] */
+static int conclude(lua_State *L, shim_vm *vm, int result, int runs) {
+    switch (result) {
+    case SHIM_RAISE:
+        return lua_error(L);
+    case SHIM_WAIT:
+        vm->op = SHIM_OP_WAIT;
+        return lua_yieldk(L, 0, (lua_KContext)runs, go_on);
+    case SHIM_VALUE: /* the index is on top */
+        shim_decode(L, vm->inbox);
+        result = 2;
+        break;
+    default:
+        break;
+    }
+    int index = lua_gettop(L) - result + 1;
+    if (runs == 0 || !lua_isinteger(L, index))
+        return result;
+    int run = 2 + (int)lua_tointeger(L, index);
+    if (lua_type(L, run) != LUA_TFUNCTION)
+        return result;
+    lua_pushvalue(L, run);
+    lua_insert(L, index + 1);
+    lua_callk(L, result - 1, LUA_MULTRET, (lua_KContext)index, run_returned);
+    return run_returned(L, LUA_OK, (lua_KContext)index);
+}
+
+/* The wait is over. [variable, e] */
+static int go_on(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    shim_vm *vm = vm_of(L);
+    return conclude(L, vm, vm->host->finish(L, vm), (int)context);
+}
+
+/* select(cases). Upvalues: the host's function, the type of channels. [-1, +results, e] */
+static int select_cases(lua_State *L) {
+    shim_vm *vm = vm_of(L);
+    int runs = 0;
+    int result = read_cases(L, selection_of(L, vm), &runs);
+    if (result != 0)
+        return result;
+    shim_callback callback = (shim_callback)(uintptr_t)lua_touserdata(L, lua_upvalueindex(1));
+    return conclude(L, vm, callback(L, vm), runs);
+}
+
+const shim_case *shim_selection_cases(shim_vm *vm, int *count) {
+    *count = vm->selection->count;
+    return vm->selection->cases;
+}
+
+const shim_buffer *shim_selection_messages(shim_vm *vm, bool *objects) {
+    *objects = vm->selection->objects;
+    return &vm->selection->messages;
+}
+
+int shim_selection_after(shim_vm *vm) { return vm->selection->after; }
+int shim_selection_default(shim_vm *vm) { return vm->selection->otherwise; }
+
+struct select_upvalues { shim_callback callback; const shim_type *channel; };
+
+/* [-1, +1, m] */
+static int push_select_body(lua_State *L) {
+    struct select_upvalues *u = lua_touserdata(L, 1);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)u->callback);
+    lua_pushlightuserdata(L, (void *)u->channel);
+    lua_pushcclosure(L, select_cases, 2);
+    return 1;
+}
+
+bool shim_push_select(lua_State *L, shim_callback callback, const shim_type *channel) {
+    struct select_upvalues u = {callback, channel};
+    lua_pushcfunction(L, push_select_body);
+    lua_pushlightuserdata(L, &u);
+    return lua_pcall(L, 1, 1, 0) == LUA_OK;
+}

@@ -1,0 +1,33 @@
+// Selects: parties drawn by the seed, scripts, and the bugs planted in them.
+import StreamCore
+
+extension Families {
+    package static let selects =
+        [
+            Family("selects: parties and channels drawn by the seed", share: 4000) { seed in
+                schedule(SelectRun(seed: seed))
+            }
+        ] + scripts(selectWorkerCases) + scripts(selectCases, share: 10)
+
+    package static let selectCasesOfAll = selectWorkerCases + selectCases
+
+    package static let plantedInSelects = [
+        PlantedBug("a select that takes every ready case", symptom: "delivered") {
+            schedule(SelectRun(seed: $0, selectFault: .allCases))
+        },
+        PlantedBug("a select that does not look again before it waits", symptom: "wait") {
+            schedule(SelectRun(seed: $0, selectFault: .noSecondLook))
+        },
+        PlantedBug("a waiting select of which two cases are taken", symptom: "did not take place") {
+            schedule(SelectRun(seed: $0, fault: .doubleSelect))
+        },
+        PlantedBug("a lost wake-up among selects", symptom: "waits") {
+            schedule(SelectRun(seed: $0, fault: .lostWakeUp))
+        },
+    ]
+
+    private static func schedule(_ run: SelectRun) -> Schedule {
+        run.finish()
+        return Schedule(trace: run.scheduler.trace, failures: run.failures)
+    }
+}

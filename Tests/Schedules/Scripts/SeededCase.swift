@@ -1,0 +1,34 @@
+// What scripts must do whatever the order.
+import StreamRuntime
+
+/// A script, and what must come of it whatever the order.
+package struct SeededCase: Sendable {
+    package let name: String
+    package let script: String
+    /// The lines written, in any order.
+    package let output: [String]
+    package var status = RunResult.Status.done
+    /// What the first failure contains.
+    package var failure: String?
+
+    package init(
+        name: String, script: String, output: [String], status: RunResult.Status = .done, failure: String? = nil
+    ) {
+        self.name = name
+        self.script = script
+        self.output = output
+        self.status = status
+        self.failure = failure
+    }
+
+    /// What is wrong, or nil.
+    package func problem(_ outcome: SeededOutcome) -> String? {
+        guard let result = outcome.result else { return "it does not end" }
+        if result.status != status { return "status" }
+        if !result.account.isBalanced { return "the account does not balance" }
+        if outcome.output.sorted() != output.sorted() { return "output" }
+        if let failure, !(result.failures.first ?? "").contains(failure) { return "failure" }
+        if failure == nil && !result.failures.isEmpty { return "a failure" }
+        return nil
+    }
+}

@@ -71,7 +71,9 @@ public final class Context: SharedObject, @unchecked Sendable {  // the schedule
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
-    convenience init(scheduler: Scheduler, parent: Context? = nil, deadline: Int64? = nil, fault: ContextFault?) {
+    package convenience init(
+        scheduler: Scheduler, parent: Context? = nil, deadline: Int64? = nil, fault: ContextFault?
+    ) {
         self.init(scheduler: scheduler, parents: parent.map { [$0] } ?? [], deadline: deadline)
         node.pointee.fault = fault
     }

@@ -14,7 +14,7 @@ final class ContextEnd: Sendable {
 }
 
 /// A planted bug: it exists so that the tests can be tested.
-enum ContextFault: CaseIterable {
+package enum ContextFault: CaseIterable {
     /// What ends a context that has ended ends it once more.
     case endsTwice
 }

@@ -125,7 +125,9 @@ extension HostAPI {
     }
 
     private static func call(_ once: Once, _ worker: Worker, _ stack: LuaStack) -> Int32 {
-        guard let task = worker.current else { return misuse(worker, stack, "a once function expected a task to run in") }
+        guard let task = worker.current else {
+            return misuse(worker, stack, "a once function expected a task to run in")
+        }
         if let raised = cannotWait(worker, stack, "a once function") { return raised }
         switch once.call(task) {
         case .results(let results): return push(results, stack)
@@ -133,7 +135,8 @@ extension HostAPI {
             if let message = error.message { _ = stack.decode(message) } else { stack.pushNil() }
             return LuaResult.raise
         case .isInside:
-            return misuse(worker, stack, "the once function of \(once.place) calls itself: it would wait for its own result")
+            return misuse(
+                worker, stack, "the once function of \(once.place) calls itself: it would wait for its own result")
         case .wait: return wait(worker, stack, .host(OnceWait(once)))
         case .run:
             if worker.onceFirst == 0 { loadLibrary(worker, worker.vm.main) }

@@ -46,7 +46,7 @@ package struct PlantedBug: Sendable {
 
 package enum Families {
     package static let cases = scriptCases + graphCases + workerCases
-    package static let all = channels + selects + scripts(cases)
+    package static let all = channels + selects + contexts + scripts(cases)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -66,7 +66,7 @@ package enum Families {
         }
     }
 
-    package static let planted = plantedInChannels + plantedInSelects
+    package static let planted = plantedInChannels + plantedInSelects + plantedInContexts
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

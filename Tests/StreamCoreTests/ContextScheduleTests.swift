@@ -1,5 +1,6 @@
 // Contexts under many schedules, and on real threads.
 import Glibc
+import Schedules
 import Synchronization
 import Testing
 
@@ -130,7 +131,9 @@ struct ContextStressTests {
         for _ in 0..<200 {
             let root = Context(scheduler: scheduler)
             onThreads(3) { index in
-                if index == 0 { root.cancel() } else {
+                if index == 0 {
+                    root.cancel()
+                } else {
                     for _ in 0..<50 {
                         let child = Context(scheduler: scheduler, parents: [root, root])
                         _ = Context(scheduler: scheduler, parent: child).reason

@@ -20,7 +20,7 @@ private final class Run: Sendable {
             rejected.update { $0.append("\(problem) <\(text)>") }
             return skipping
         }
-        start(source, outlet) { [channel, failure, isDone] error in
+        start(source, outlet, scheduler: scheduler) { [channel, failure, isDone] error in
             failure.set(error?.description)
             channel.close()
             isDone.set(true)

@@ -7,7 +7,7 @@ local unknown, check_options, whole = options_of.unknown, options_of.check, opti
 
 local tasks = { go = host.go, context = host.context, any_context = host.any_context }
 
--- ---- Groups ----------------------------------------------------------------------------------------------------------
+-- ---- Groups ---------------------------------------------------------------------------------------------------------
 
 local group_options = { limit = true, context = true }
 
@@ -35,7 +35,7 @@ function tasks.group(given, options)
   return host.group(context, limit)
 end
 
--- ---- Workers ---------------------------------------------------------------------------------------------------------
+-- ---- Workers --------------------------------------------------------------------------------------------------------
 
 local Worker = {}
 local worker_meta = {
@@ -72,7 +72,7 @@ function Worker.start(self, ...)
   return host.start_worker(self.name, self.fn, rawget(self, "memory"), self.place, ...)
 end
 
--- ---- Once ------------------------------------------------------------------------------------------------------------
+-- ---- Once -----------------------------------------------------------------------------------------------------------
 
 -- The functions of this state: the original where it was declared, a copy elsewhere.
 local functions = setmetatable({}, { __mode = "k" })

@@ -1,14 +1,14 @@
 // Random trees of contexts under the seeded scheduler, against a model that knows nothing of lists.
-@testable import StreamCore
+import StreamCore
 
 /// Several parties that make contexts, end them, listen to them and let go of them, in an order that the seed decides. The
 /// model marks by plain recursion over parents what must have ended, and why.
-final class ContextRun: @unchecked Sendable {  // one thread
-    let scheduler: SeededScheduler
+package final class ContextRun: @unchecked Sendable {  // one thread
+    package let scheduler: SeededScheduler
     private let fault: ContextFault?
     private var random: SplitMix64
     private var entries: [Entry] = []
-    private(set) var problems: [String] = []
+    package private(set) var problems: [String] = []
 
     private final class Entry {
         let context: Context
@@ -47,13 +47,13 @@ final class ContextRun: @unchecked Sendable {  // one thread
         }
     }
 
-    init(seed: UInt64, fault: ContextFault? = nil) {
+    package init(seed: UInt64, fault: ContextFault? = nil) {
         scheduler = SeededScheduler(seed: seed)
         self.fault = fault
         random = SplitMix64(seed: seed &* 31)
     }
 
-    func run() {
+    package func run() {
         _ = add([], deadline: nil)
         let parties = (0..<3).map { _ in Party(self) }
         for party in parties { party.wake() }

@@ -9,9 +9,9 @@ public enum StdlibLua {
         case "stream.pipeline": PackageResources.pipeline_lua
         case "stream.stages": PackageResources.stages_lua
         case "stream.shapes": PackageResources.shapes_lua
+        case "stream.tasks": PackageResources.tasks_lua
         case "stream.test": PackageResources.test_lua
         case "stream.compare": PackageResources.compare_lua
-
         case "stream.limiters": PackageResources.limiters_lua
         case "stream.bytes": PackageResources.bytes_lua
         default: nil

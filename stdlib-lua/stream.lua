@@ -25,8 +25,9 @@ for name, make in pairs(host.part("bytes").make) do stream[name] = make end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
-stream.chan, stream.go, stream.sleep, stream.now, stream.run = host.chan, host.go, host.sleep, host.now, host.run
-stream.context, stream.select = host.context, host.select
+stream.chan, stream.sleep, stream.now, stream.run = host.chan, host.sleep, host.now, host.run
+stream.select = host.select
+for name, make in pairs(host.part "tasks") do stream[name] = make end
 stream.ticker, stream.after = host.ticker, host.after
 stream.null = host.null()
 stream.array = host.mark_array

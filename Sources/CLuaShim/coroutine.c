@@ -45,10 +45,59 @@ static void stay_inside(lua_State *L, shim_vm *vm) {
     luaL_error(L, "cannot wait here: a coroutine was resumed inside a C function (table.sort, string.gsub, ...)");
 }
 
+const char shim_key_parked;
+
+/* Pushes the table of parked contexts. [-0, +1, m] */
+static void push_parked(lua_State *L) {
+    luaL_checkstack(L, 4, "contexts");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_parked) == LUA_TTABLE) return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_parked);
+}
+
+/* `co` runs no more, and stays in contexts that it entered: whoever resumed it is not in them. [-0, +0, m] */
+static void park(lua_State *L, shim_vm *vm, lua_State *co, int depth, bool keeps) {
+    void *parked = vm->host->park(vm, depth, keeps);
+    if (parked == NULL || !lua_checkstack(co, 1)) return;
+    push_parked(L);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    shim_push_object(L, vm->host->type_of(parked), parked);
+    vm->host->release(parked);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    vm->has_parked = true;
+}
+
+/* `co` is about to run: it is again in the contexts that it was in. [-0, +0, m] */
+static void unpark(lua_State *L, shim_vm *vm, lua_State *co) {
+    const shim_type *type;
+    if (!lua_checkstack(co, 1)) return;
+    push_parked(L);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, -3) == LUA_TUSERDATA) { /* stack: table, co, parked */
+        vm->host->unpark(vm, shim_any_object(L, -1, &type));
+        lua_pop(L, 1);
+        lua_pushnil(L);
+        lua_rawset(L, -3);
+        lua_pop(L, 1);
+    } else {
+        lua_pop(L, 3);
+    }
+}
+
 /* Resumes `co` with the top `count` values of L, through all host waits: those make L yield, and `after` is called
- * in place of this function's caller when the host goes on. Returns the number of results on L, or -1 with the error
- * on top. [-count, +results, v] */
-static int run(lua_State *L, lua_State *co, int count, lua_KFunction after) {
+ * in place of this function's caller when the host goes on, with `depth`, the contexts entered outside `co`. Returns the
+ * number of results on L, or -1 with the error on top. [-count, +results, v] */
+static int run(lua_State *L, lua_State *co, int count, lua_KFunction after, int depth) {
     shim_vm *vm = vm_of(L);
     lua_State *outer = vm->running; /* L, or NULL while the host loads its own library */
     bool chain_yieldable = vm->chain_yieldable;
@@ -64,12 +113,13 @@ static int run(lua_State *L, lua_State *co, int count, lua_KFunction after) {
         if (status == LUA_YIELD && vm->op != SHIM_OP_NONE) {
             lua_pop(co, results);
             /* No local is alive after this: the yield does not return. */
-            if (lua_isyieldable(L)) return lua_yieldk(L, 0, 0, after);
+            if (lua_isyieldable(L)) return lua_yieldk(L, 0, depth, after);
             stay_inside(L, vm);
             again = true;
             count = 0;
             continue;
         }
+        if (vm->entered > depth) park(L, vm, co, depth, status == LUA_YIELD);
         if (status != LUA_OK && status != LUA_YIELD) {
             lua_xmove(co, L, 1);
             return -1;
@@ -94,8 +144,11 @@ static int start(lua_State *L, lua_State *co, int count, lua_KFunction after) {
         lua_pushliteral(L, "too many arguments to resume");
         return -1;
     }
+    shim_vm *vm = vm_of(L);
+    int depth = vm->entered;
+    if (vm->has_parked) unpark(L, vm, co);
     lua_xmove(L, co, count);
-    return run(L, co, count, after);
+    return run(L, co, count, after, depth);
 }
 
 /* [-0, +0, v] */
@@ -114,10 +167,10 @@ static int resumed(lua_State *L, int results) {
 }
 
 /* stack: co. The host goes on after a wait inside co. [-0, +results, v] */
-static int resume_after(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
+static int resume_after(lua_State *L, int status, lua_KContext depth) {
+    (void)status;
     lua_settop(L, 1);
-    return resumed(L, run(L, lua_tothread(L, 1), 0, resume_after));
+    return resumed(L, run(L, lua_tothread(L, 1), 0, resume_after, (int)depth));
 }
 
 /* coroutine.resume(co, ...) [-n, +results, v] */
@@ -139,11 +192,11 @@ static int unwrapped(lua_State *L, lua_State *co, int results) {
 }
 
 /* [-0, +results, v] */
-static int wrapped_after(lua_State *L, int status, lua_KContext context) {
-    (void)status, (void)context;
+static int wrapped_after(lua_State *L, int status, lua_KContext depth) {
+    (void)status;
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
     lua_settop(L, 0);
-    return unwrapped(L, co, run(L, co, 0, wrapped_after));
+    return unwrapped(L, co, run(L, co, 0, wrapped_after, (int)depth));
 }
 
 /* What coroutine.wrap returns; upvalue 1: the coroutine. [-n, +results, v] */

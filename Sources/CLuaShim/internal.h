@@ -62,6 +62,8 @@ struct shim_vm {
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
     char stopped_at[LUA_IDSIZE + 12]; /* where the last kill found the script: after it the line is no longer known for sure */
+    int entered;                  /* contexts that the running task has entered */
+    bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;
@@ -136,6 +138,7 @@ extern const char shim_key_modules;   /* table: module name -> what require retu
 extern const char shim_key_stdlib;    /* table: value of the embedded library -> its name (a string); see image.c */
 extern const char shim_key_objects;   /* weak table: light userdata ref -> userdata */
 extern const char shim_key_array;     /* the metatable that marks arrays: stream.array */
+extern const char shim_key_parked;    /* weak table: coroutine -> the contexts that it was in when it yielded */
 extern const char shim_key_missing;   /* table: global name -> kind, of what stayed in its worker */
 
 /* JSON null in Lua is lua_pushlightuserdata(L, NULL). */

@@ -50,8 +50,8 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
         lua_error(L);
     }
     if (control & SHIM_CONTROL_CANCEL) {
-        atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_CANCEL);
-        lua_pushliteral(L, "canceled");
+        atomic_fetch_and(&vm->control, ~(uint32_t)(SHIM_CONTROL_CANCEL | SHIM_CONTROL_DEADLINE));
+        lua_pushstring(L, control & SHIM_CONTROL_DEADLINE ? "deadline exceeded" : "canceled");
         lua_error(L);
     }
     if (yieldable)

@@ -80,6 +80,8 @@ const msg_header *shim_encode_scratch(lua_State *L, int index, shim_vm *vm) {
     return shim_encode(L, index, &vm->scratch, &vm->problem) == 0 ? (const msg_header *)vm->scratch.bytes : NULL;
 }
 
+void shim_set_entered(shim_vm *vm, int entered) { vm->entered = entered; }
+
 uint64_t shim_vm_decoded_fields(const shim_vm *vm) { return vm->decoded_fields; }
 
 shim_usage shim_vm_usage(const shim_vm *vm) {
@@ -89,6 +91,13 @@ shim_usage shim_vm_usage(const shim_vm *vm) {
 /* ---- Host functions ---- */
 
 static int finish(lua_State *L, int status, lua_KContext context);
+
+/* stack: guard, results. [-0, +results, e] */
+static int called(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    return lua_gettop(L) - 1;
+}
 
 /* Does what a host function's status asks, once no Swift frame is left. [variable, e] */
 static int obey(lua_State *L, shim_vm *vm, int result) {
@@ -101,6 +110,10 @@ static int obey(lua_State *L, shim_vm *vm, int result) {
     case SHIM_VALUE:
         shim_decode(L, vm->inbox);
         return 1;
+    case SHIM_CALL: /* not protected: an error passes with its traceback, and the guard is closed by whoever catches it */
+        lua_toclose(L, 1);
+        lua_callk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, called);
+        return called(L, LUA_OK, 0);
     default:
         return result;
     }

@@ -12,6 +12,9 @@ public enum LuaResult {
     public static let wait = Int32(SHIM_WAIT)
     /// Returns the value of the message in the inbox.
     public static let value = Int32(SHIM_VALUE)
+    /// Calls the function on the stack, which holds nothing but a guard, the function and its arguments, and returns its
+    /// results. However it ends, but for a task that is dropped, the guard's `__close` is called.
+    public static let call = Int32(SHIM_CALL)
 }
 
 public enum LuaType: Int32, Sendable {
@@ -45,6 +48,11 @@ public struct LuaStack {
     /// Takes out the value at `index`; those above it move down.
     public func remove(_ index: Int32) {
         lua_rotate(state, index, -1)
+        pop()
+    }
+    /// Pops the top into the place at `index`.
+    public func replace(_ index: Int32) {
+        lua_copy(state, -1, index)
         pop()
     }
     public func type(_ index: Int32) -> LuaType { LuaType(rawValue: lua_type(state, index)) ?? .none }

@@ -14,6 +14,8 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
     public var retain: @convention(c) (UnsafeMutableRawPointer?) -> Void
     public var release: @convention(c) (UnsafeMutableRawPointer?) -> Void
     public var typeOf: @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?
+    public var park: (@convention(c) (OpaquePointer?, Int32, Bool) -> UnsafeMutableRawPointer?)?
+    public var unpark: (@convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void)?
 
     public init(
         print: @escaping LuaFunction, warn: @escaping LuaFunction, findModule: @escaping LuaFunction,
@@ -23,7 +25,9 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
         wall: @escaping @convention(c) (OpaquePointer?) -> Double,
         retain: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
         release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
-        typeOf: @escaping @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?
+        typeOf: @escaping @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?,
+        park: (@convention(c) (OpaquePointer?, Int32, Bool) -> UnsafeMutableRawPointer?)? = nil,
+        unpark: (@convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void)? = nil
     ) {
         self.print = print
         self.warn = warn
@@ -36,6 +40,8 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
         self.retain = retain
         self.release = release
         self.typeOf = typeOf
+        self.park = park
+        self.unpark = unpark
     }
 }
 
@@ -50,7 +56,8 @@ public final class LuaHost: @unchecked Sendable {  // immutable after init
                 print: functions.print, warn: functions.warn, find_module: functions.findModule,
                 finish: functions.finish, misuse: functions.misuse, need_library: functions.needLibrary,
                 now: functions.now, wall: functions.wall,
-                retain: functions.retain, release: functions.release, type_of: functions.typeOf))
+                retain: functions.retain, release: functions.release, type_of: functions.typeOf,
+                park: functions.park, unpark: functions.unpark))
     }
 
     deinit { pointer.deallocate() }
@@ -145,9 +152,15 @@ public final class LuaVM {
 
     /// Stops whatever runs, for good.
     public func kill() { shim_control_set(pointer, UInt32(SHIM_CONTROL_KILL)) }
-    public func clearKill() { shim_control_clear(pointer, UInt32(SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL)) }
-    /// Raises "canceled" at the line that runs.
-    public func cancelRunning() { shim_control_set(pointer, UInt32(SHIM_CONTROL_CANCEL)) }
+    public func clearKill() {
+        shim_control_clear(pointer, UInt32(SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL | SHIM_CONTROL_DEADLINE))
+    }
+    /// Raises "canceled", or "deadline exceeded", at the line that runs.
+    public func cancelRunning(isDeadline: Bool = false) {
+        shim_control_set(pointer, UInt32(SHIM_CONTROL_CANCEL | (isDeadline ? SHIM_CONTROL_DEADLINE : 0)))
+    }
+    /// How many contexts the running task has entered; its thread sets it.
+    public func setEntered(_ count: Int) { shim_set_entered(pointer, Int32(count)) }
 
     // MARK: Code
 

@@ -24,6 +24,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// Of a channel whose policy is not `block`.
     let shedding: Shedding?
     public let name: String
+    /// What lives as long as this channel: who will close it. Set before others see the channel.
+    public var keeper: AnyObject?
 
     /// Who waits on a channel, under which generation of its waiter. Plain memory, which is copied without counting:
     /// it holds the waiter and the seat from the enqueueing on, and whoever takes it out of its queue lets go of them.

@@ -8,6 +8,8 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
     private let activity = Atomic<Int>(0)
     /// Called, on any thread, each time nothing can move any more. Set before the first job.
     public var onQuiescent: (@Sendable () -> Void)?
+    /// Held for a moment while a context comes, goes or ends: one for all, since an end may concern any of them.
+    let contextLock = Lock()
 
     public init() {}
 

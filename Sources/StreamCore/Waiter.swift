@@ -86,6 +86,13 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
         return now & 1 == 0 && claim(now >> 1)
     }
 
+    /// The same for a wait of which `holds` is true: it is asked once the wait was seen and before it is claimed, so it
+    /// is true of that wait.
+    public func claimCurrent(where holds: () -> Bool) -> Bool {
+        let now = seat.load(ordering: .sequentiallyConsistent)
+        return now & 1 == 0 && holds() && claim(now >> 1)
+    }
+
     public func isOpen(_ generation: UInt64) -> Bool { seat.load(ordering: .relaxed) == generation << 1 }
 
     /// What the case sends with which whoever has claimed this wait ends it.

@@ -116,10 +116,10 @@ extension HostAPI {
     /// Until when the running task may wait.
     private static func limit(_ worker: Worker, timeout: Int64?) -> WaitLimit? {
         let now = worker.scheduler.now
-        return timeout.map { WaitLimit(time: now &+ $0, reason: .timeout) }
+        return WaitLimit.first(
+            timeout.map { WaitLimit(time: now &+ $0, reason: .timeout) },
+            worker.current?.context.deadline.map { WaitLimit(time: $0, reason: .deadlineExceeded) })
     }
-
-    private struct Raised: Error { let code: Int32 }
 
     /// The argument at `index` as a timeout; an error code if it is none.
     private static func timeout(

@@ -19,7 +19,7 @@ extension HostAPI {
                     + ":tee to work on its values in several ways")
         }
         let pipeline = PipelineRun(
-            run: worker.run, spec: spec, parent: worker.current?.context ?? worker.run.context)
+            run: worker.run, spec: spec, parent: worker.innermostContext)
         if !readers.isEmpty, let place = worker.run.readStandardInput(pipeline) {
             pipeline.withdraw(in: worker)
             return misuse(

@@ -66,16 +66,13 @@ extension HostAPI {
             worker.received.take(from: task.waiter.inbox)
         case .ended:
             // The context's own `done` wins over its end, whichever of the two was told first.
-            if let done = doneChannel(of: task.context), let index = select.receiveCase(of: done) {
+            if let done = task.context.doneChannelInUse, let index = select.receiveCase(of: done) {
                 outcome = .closed(index: index)
             }
         default: break
         }
         return conclude(worker, stack, select, outcome)
     }
-
-    /// The channel that `context:done()` gives, if it has been asked for.
-    private static func doneChannel(of context: Context) -> Channel? { nil }
 
     /// The results of the case that was taken; a received message is the worker's already.
     private static func conclude(_ worker: Worker, _ stack: LuaStack, _ select: Select, _ outcome: WaitOutcome) -> Int32

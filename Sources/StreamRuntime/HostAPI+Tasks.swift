@@ -1,35 +1,49 @@
-// Tasks, sleep, time, contexts, printing.
+// Tasks, sleep, time, printing.
 import LuaVM
 import StreamCore
 
 extension HostAPI {
+    static let taskFunctions: [(String, LuaFunction)] = [
+        ("go", go), ("group", makeGroup), ("start_worker", startWorker), ("once", makeOnce), ("once_keep", keepOnce),
+        ("once_copy", copyOnce), ("once_first", setOnceFirst),
+    ]
+
+    static let taskType = LuaObjectType(
+        "task", phrase: "a task", shared: false,
+        methods: [("wait", taskWait), ("cancel", taskCancel), ("status", taskStatus)],
+        metamethods: [("__close", taskClose)])
+
     /// go(fn, ...)
     static let go: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        guard stack.type(1) == .function else {
+        guard isCallable(stack, 1) else {
             return misuse(worker, stack, "argument 1 of go expected a function, got \(stack.kind(1))")
         }
-        let parent = worker.current?.context ?? worker.run.context
-        let context = Context(scheduler: worker.scheduler, parent: parent)
-        let run = worker.run
-        run.begin()
-        let task = worker.start(from: stack, arguments: stack.top - 1, context: context, origin: stack.place) {
-            task, end in
-            switch end {
-            case .returned(let count): task.result = result(of: task, count: count)
-            case .failed(let failure):
-                task.result = .failed(failure.message)
-                run.offer(failure, isHandled: { task.isFailureHandled })
-            case .stopped(let reason): task.result = .failed(reason.description)
-            }
-            run.end()
-        }
+        worker.run.begin()
+        let task = worker.start(
+            from: stack, arguments: stack.top - 1, context: worker.innermostContext, isOwn: false,
+            origin: worker.shared(stack.place), completion: goEnded)
         guard let task else {
-            run.end()
+            worker.run.end()
             return misuse(worker, stack, "not enough memory for one more task")
         }
         push(stack, task)
         return 1
+    }
+
+    private static func goEnded(_ task: LuaTask, _ end: TaskEnd) {
+        let run = task.worker.run
+        task.result = result(of: task, end)
+        if case .failed(let failure) = end { run.offer(failure, isHandled: { task.isFailureHandled }) }
+        run.end()
+    }
+
+    static func result(of task: LuaTask, _ end: TaskEnd) -> LuaTask.TaskResult {
+        switch end {
+        case .returned(let count): result(of: task, count: count)
+        case .failed(let failure): .failed(failure.message)
+        case .stopped(let reason): .stopped(reason)
+        }
     }
 
     /// Encodes what a task returned; what cannot be sent is a failure that says so.
@@ -53,64 +67,94 @@ extension HostAPI {
         stack.object(1, taskType).map { unsafeDowncast(SharedObject.from($0), to: LuaTask.self) }
     }
 
-    static func results(of task: LuaTask, _ stack: LuaStack) -> Int32 {
-        switch task.result {
-        case .values(let buffers):
-            for buffer in buffers {
-                guard stack.ensure(4) else { return LuaResult.raise }
-                if let message = buffer.message {
-                    if !stack.decode(message) { return LuaResult.raise }
-                } else {
-                    stack.pushNil()
-                }
+    static func push(_ values: [MessageBuffer], _ stack: LuaStack) -> Int32 {
+        for buffer in values {
+            guard stack.ensure(4) else {
+                stack.push("not enough memory for the results")
+                return LuaResult.raise
             }
-            return Int32(buffers.count)
-        case .failed(let message):
-            task.isFailureHandled = true
-            return refuse(stack, message)
-        case nil: return refuse(stack, .canceled)
+            if let message = buffer.message {
+                if !stack.decode(message) { return LuaResult.raise }
+            } else {
+                stack.pushNil()
+            }
         }
+        return Int32(values.count)
+    }
+
+    static func results(of task: LuaTask, _ stack: LuaStack) -> Int32 {
+        if case .failed = task.result { task.isFailureHandled = true }
+        return push(task.result, stack)
+    }
+
+    static func push(_ result: LuaTask.TaskResult?, _ stack: LuaStack) -> Int32 {
+        switch result {
+        case .values(let buffers): push(buffers, stack)
+        case .failed(let message): refuse(stack, message)
+        case .stopped(let reason): refuse(stack, reason)
+        case nil: refuse(stack, .canceled)
+        }
+    }
+
+    /// The timeout of a wait at `index`; a failure has raised already.
+    static func waitLimit(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, Raised> {
+        if stack.isNil(index) { return .success(nil) }
+        if let time = nanoseconds(stack, index) { return .success(time) }
+        let text = "argument \(index - 1) of wait expected \(durationHint), got \(stack.describe(index))"
+        return .failure(Raised(code: misuse(worker, stack, text)))
     }
 
     static let taskWait: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         guard let task = task(stack) else {
-            return misuse(worker, stack, "wait expected a task: call it as task:wait()")
+            return misuse(worker, stack, "wait expected a task, got \(stack.kind(1)): call it as task:wait()")
+        }
+        let limit: Int64?
+        switch waitLimit(worker, stack, 2) {
+        case .success(let time): limit = time
+        case .failure(let raised): return raised.code
         }
         if task.isOver { return results(of: task, stack) }
-        var limit: Int64?
-        if !stack.isNil(2) {
-            limit = nanoseconds(stack, 2)
-            if limit == nil {
-                return misuse(worker, stack, "argument 1 expected \(durationHint), got \(stack.describe(2))")
-            }
-        }
         if let raised = cannotWait(worker, stack, "wait") { return raised }
         let current = worker.current!
         if task === current { return misuse(worker, stack, "a task cannot wait for itself") }
-        task.followers.append((current.waiter, current.waiter.begin()))
+        task.followers.add(current.waiter)
         return wait(worker, stack, .task(task), timeout: limit)
     }
 
     static let taskCancel: LuaFunction = { state, vm in
-        let stack = LuaStack(state)
+        let stack = LuaStack(state), worker = Worker.of(vm)
         guard let task = task(stack) else {
-            return misuse(Worker.of(vm), stack, "cancel expected a task: call it as task:cancel()")
+            return misuse(worker, stack, "cancel expected a task, got \(stack.kind(1)): call it as task:cancel()")
         }
-        task.context.cancel(cause: stack.type(2) == .string ? stack.string(2) : nil)
+        switch cause(stack, 2) {
+        case .success(let cause): if !task.isOver || task.hasOwnContext { task.own.cancel(cause: cause) }
+        case .failure(let problem): return misuse(worker, stack, problem.description)
+        }
+        return 0
+    }
+
+    private static let taskClose: LuaFunction = { state, vm in
+        if let task = task(LuaStack(state)), !task.isOver { task.own.cancel() }
         return 0
     }
 
     static let taskStatus: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        guard let task = task(stack) else { return misuse(worker, stack, "status expected a task") }
-        switch task.result {
-        case .values: stack.push("done")
-        case .failed(let message):
-            stack.push(task.context.reason.map { $0.description == message } ?? false ? message : "failed")
-        case nil: stack.push(task === worker.current ? "running" : "waiting")
+        guard let task = task(stack) else {
+            return misuse(worker, stack, "status expected a task, got \(stack.kind(1)): call it as task:status()")
         }
+        stack.push(status(task.result, isRunning: task === worker.current))
         return 1
+    }
+
+    static func status(_ result: LuaTask.TaskResult?, isRunning: Bool) -> String {
+        switch result {
+        case .values: "done"
+        case .failed: "failed"
+        case .stopped(let reason): reason.description
+        case nil: isRunning ? "running" : "waiting"
+        }
     }
 
     /// sleep(duration): true, or nil and the reason.
@@ -127,36 +171,6 @@ extension HostAPI {
     static let now: LuaFunction = { state, vm in
         LuaStack(state).push(Double(Worker.of(vm).scheduler.now) / 1e9)
         return 1
-    }
-
-    // MARK: Contexts
-
-    static let currentContext: LuaFunction = { state, vm in
-        let worker = Worker.of(vm)
-        pushContext(LuaStack(state), worker.current?.context ?? worker.run.context)
-        return 1
-    }
-
-    private static func context(_ stack: LuaStack) -> Context? {
-        stack.object(1, contextType).map { unsafeDowncast(SharedObject.from($0), to: Context.self) }
-    }
-
-    static let contextError: LuaFunction = { state, vm in
-        let stack = LuaStack(state)
-        if let reason = context(stack)?.reason { stack.push(reason.description) } else { stack.pushNil() }
-        return 1
-    }
-
-    static let contextCause: LuaFunction = { state, vm in
-        let stack = LuaStack(state)
-        if let cause = context(stack)?.cause { stack.push(cause) } else { stack.pushNil() }
-        return 1
-    }
-
-    static let contextCancel: LuaFunction = { state, vm in
-        let stack = LuaStack(state)
-        context(stack)?.cancel(cause: stack.type(2) == .string ? stack.string(2) : nil)
-        return 0
     }
 
     // MARK: Text

@@ -15,16 +15,9 @@ enum HostAPI {
             ("is_closed", channelIsClosed), ("capacity", channelCapacity), ("request", channelRequest),
         ],
         metamethods: [("__len", channelLength)])
-    static let taskType = LuaObjectType(
-        "task", phrase: "a task", shared: false,
-        methods: [("wait", taskWait), ("cancel", taskCancel), ("status", taskStatus)],
-        metamethods: [("__close", taskCancel)])
     static let pipelineType = LuaObjectType(
         "pipeline", phrase: "a pipeline", shared: false,
         methods: [("wait", pipelineWait), ("cancel", pipelineCancel), ("stats", pipelineStats)])
-    static let contextType = LuaObjectType(
-        "context", phrase: "a context", shared: true,
-        methods: [("err", contextError), ("cause", contextCause), ("cancel", contextCancel)])
 
     private static func type(of object: SharedObject) -> LuaObjectType {
         guard let object = object as? any LuaVisible else { preconditionFailure("scripts see objects of known types") }
@@ -56,7 +49,8 @@ enum HostAPI {
             wall: { vm in Worker.of(vm).run.environment.wall() },
             retain: { SharedObject.retain($0) },
             release: { SharedObject.release($0) },
-            typeOf: { reference in HostAPI.type(of: SharedObject.from(reference!)).typePointer }))
+            typeOf: { reference in HostAPI.type(of: SharedObject.from(reference!)).typePointer },
+            park: park, unpark: unpark))
 
     /// Once a process.
     static func install() { _ = installed }
@@ -139,15 +133,15 @@ enum HostAPI {
 
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] =
-        general + limiterFunctions + testFunctions + byteStreamFunctions
+        general + contextFunctions + taskFunctions + limiterFunctions + byteStreamFunctions + testFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
-        ("chan", makeChannel), ("go", go), ("sleep", sleep), ("now", now), ("run", runPipelines),
+        ("chan", makeChannel), ("sleep", sleep), ("now", now), ("run", runPipelines),
         ("declare", declare), ("collect", collect), ("kind", kind), ("is_channel", isChannel),
         ("json_encode", encodeJSON), ("json_decode", decodeJSON), ("mark_array", markArray), ("null", pushNull),
         ("log", log), ("call", callHost), ("has_host", hasHost), ("has_source", hasSource),
-        ("has_sink", hasSink), ("unfinished", keepUnfinished), ("context", currentContext),
+        ("has_sink", hasSink), ("unfinished", keepUnfinished),
         ("undeclare", undeclare), ("ticker", ticker), ("after", after), ("load", loadPart),
     ]
 
@@ -264,6 +258,9 @@ enum HostAPI {
 
     // MARK: Arguments
 
+    /// What a host function returns in place of results: an error was pushed.
+    struct Raised: Error { let code: Int32 }
+
     /// Seconds or text at `index` as nanoseconds. Nil: neither; the message says what is accepted.
     static func nanoseconds(_ stack: LuaStack, _ index: Int32) -> Int64? {
         if let number = stack.number(index) {
@@ -284,7 +281,6 @@ protocol LuaVisible: SharedObject {
 extension Channel: LuaVisible { var luaType: LuaObjectType { HostAPI.channelType } }
 extension LuaTask: LuaVisible { var luaType: LuaObjectType { HostAPI.taskType } }
 extension PipelineRun: LuaVisible { var luaType: LuaObjectType { HostAPI.pipelineType } }
-extension Context: LuaVisible { var luaType: LuaObjectType { HostAPI.contextType } }
 
 /// Durations and sizes as text.
 public enum Quantity {

@@ -52,7 +52,7 @@ enum Wait {
         case .send(let channel): "sending on \(channel.name)"
         case .receive(let channel), .range(let channel): "receiving from \(channel.name)"
         case .sleep: "sleeping"
-        case .task: "waiting for a task"
+        case .task(let task): "waiting for the task of \(task.origin)"
         case .pipeline: "waiting for a pipeline"
         case .allPipelines: "waiting for the pipelines"
         case .output: "waiting for standard output"
@@ -81,7 +81,15 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     let worker: Worker
     let stack: LuaStack
     let anchor: Int32
-    let context: Context
+    /// The one in which it waits now.
+    @exclusivity(unchecked) private(set) var context: Context
+    private let seat = ContextSeat()
+    /// Changes with `context`; any thread may ask.
+    private let epoch = Atomic<UInt32>(0)
+    /// Those that it will be in again, innermost last, while it is in others: see `enter`.
+    private var outer: [Context] = []
+    /// The lowest of them is its own: what ends that ends this task and what it started, and nothing else.
+    private var hasOwn: Bool
     @exclusivity(unchecked) private(set) var waiter: Waiter!
     @exclusivity(unchecked) var wait = Wait.none
     @exclusivity(unchecked) var timer: Timer?
@@ -95,11 +103,17 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     /// What `task:wait()` returns: messages, or why there are none.
     var result: TaskResult?
     var isFailureHandled = false
+    /// Of an `on_end`: it is run after an end, so what it raises is a failure.
+    var failsAfterItsEnd = false
     /// Any thread may ask.
     var isOver: Bool { over.load(ordering: .relaxed) }
     private let over = Atomic<Bool>(false)
     /// Others that wait for this one.
-    var followers: [(waiter: Waiter, generation: UInt64)] = []
+    var followers = Followers()
+    /// The group that it is of.
+    var group: TaskGroup?
+    /// Functions of `stream.once` that it runs.
+    var onceRuns: [OnceRun] = []
     /// Where it was started: `script.lua:12`.
     let origin: String
     /// Counted in its worker.
@@ -108,11 +122,12 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     enum TaskResult {
         case values([MessageBuffer])
         case failed(String)
+        case stopped(Reason)
     }
 
     /// - Parameter completion: called once on the worker's thread, with the task's stack still there.
     init(
-        worker: Worker, stack: LuaStack, anchor: Int32, arguments: Int32, context: Context, origin: String,
+        worker: Worker, stack: LuaStack, anchor: Int32, arguments: Int32, context: Context, isOwn: Bool, origin: String,
         completion: @escaping (LuaTask, TaskEnd) -> Void
     ) {
         self.worker = worker
@@ -120,6 +135,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
         self.anchor = anchor
         self.arguments = arguments
         self.context = context
+        hasOwn = isOwn
         self.origin = origin
         self.completion = completion
         super.init()
@@ -128,24 +144,115 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
 
     func ready(_ waiter: Waiter) { worker.makeReady(self) }
 
-    func contextEnded(_ reason: Reason) {
-        if waiter.claimCurrent() {
+    deinit { seat.destroy() }
+
+    // MARK: Contexts
+
+    /// Once, when it has begun.
+    func enterFirst() { move(to: context) }
+
+    /// From now on it waits in `next`, until `leave`.
+    func enter(_ next: Context) {
+        outer.append(context)
+        move(to: next)
+    }
+
+    func leave() { move(to: outer.removeLast()) }
+
+    /// The one that it began in, or its own.
+    var outermost: Context { outer.first ?? context }
+
+    /// How many it has entered and not left.
+    var entered: Int { outer.count }
+
+    /// Leaves those above `depth`; returns them.
+    func leave(to depth: Int) -> [Context] {
+        let left = Array(outer[(depth + 1)...]) + [context]
+        let next = outer[depth]
+        outer.removeSubrange(depth...)
+        move(to: next)
+        return left
+    }
+
+    func enter(_ all: [Context]) {
+        guard let last = all.last else { return }
+        outer.append(context)
+        outer.append(contentsOf: all.dropLast())
+        move(to: last)
+    }
+
+    private func move(to next: Context) {
+        epoch.store(next.add(self, seat).epoch, ordering: .sequentiallyConsistent)
+        context = next
+        worker.contextChanged(of: self)
+    }
+
+    /// The context that scripts see, and in which what this task starts is. Most tasks start nothing: a node of its own
+    /// is made when it is first asked for.
+    var innermost: Context { outer.isEmpty ? own : context }
+
+    /// What ends this task.
+    var own: Context {
+        if hasOwn { return outer.first ?? context }
+        let own = Context(scheduler: worker.scheduler, parent: outer.first ?? context)
+        hasOwn = true
+        if outer.isEmpty { move(to: own) } else { outer[0] = own }
+        return own
+    }
+
+    var hasOwnContext: Bool { hasOwn }
+
+    func contextEnded(_ reason: Reason) { contextEnded(reason, epoch: epoch.load(ordering: .sequentiallyConsistent)) }
+
+    /// Whoever ends a context may tell it late: then it waits in another one.
+    func contextEnded(_ reason: Reason, epoch: UInt32) {
+        if waiter.claimCurrent(where: { self.epoch.load(ordering: .sequentiallyConsistent) == epoch }) {
             waiter.outcome = .ended(reason)
             worker.makeReady(self)
+        } else {
+            worker.contextEnded(of: self, reason) { self.epoch.load(ordering: .sequentiallyConsistent) == epoch }
         }
-        worker.contextEnded(of: self)
     }
 
     /// Ends it, once.
     func complete(_ end: TaskEnd) {
         guard !isOver else { return }
         over.store(true, ordering: .relaxed)
-        context.remove(self)
+        context.remove(seat)
         timer.map(worker.scheduler.disarm)
         timer = nil
         completion(self, end)
-        let told = followers
-        followers = []
-        for follower in told { follower.waiter.end(follower.generation, .done) }
+        for run in onceRuns { run.abandon() }
+        onceRuns = []
+        followers.tell()
+    }
+}
+
+/// Waits that something ends: of those that wait for a task, a group.
+struct Followers {
+    private var waits: [(waiter: Waiter, generation: UInt64)] = []
+    /// At so many those that ended otherwise are taken out: who asks again and again with a timeout leaves many.
+    private var mark = 8
+
+    /// Begins a wait of `waiter`'s.
+    mutating func add(_ waiter: Waiter) {
+        if waits.count >= mark {
+            waits.removeAll { !$0.waiter.isOpen($0.generation) }
+            mark = max(8, 2 * waits.count)
+        }
+        waits.append((waiter, waiter.begin()))
+    }
+
+    /// Takes them all.
+    mutating func take() -> Followers {
+        defer { waits = [] }
+        return self
+    }
+
+    /// Ends their waits; with no lock held.
+    mutating func tell() {
+        let told = waits
+        waits = []
+        for wait in told { wait.waiter.end(wait.generation, .done) }
     }
 }

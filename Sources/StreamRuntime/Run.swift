@@ -102,7 +102,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private let lock = Lock()
     /// Held while a report reads what everyone waits for: see `fromOutside`.
     private let reporting = Lock()
-    private var isDeadlocked = false
+    private var isDeadlocked = false, isAbandoned = false
     private var live = 0
     private var result = RunResult()
     private var isOver = false
@@ -188,6 +188,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// One more thing without whose end the run does not end.
     func begin() { lock.withLock { live += 1 } }
+
+    /// The same, unless nothing lives any more: then the run ends, whatever comes.
+    func beginIfLive() -> Bool {
+        lock.withLock {
+            guard live > 0 else { return false }
+            live += 1
+            return true
+        }
+    }
 
     func end() {
         let isLast = lock.withLock {
@@ -354,22 +363,43 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
 
     private func nothingMoves() {
-        guard let waiting = reporting.withLock({ reportWaiting() }) else { return }
-        fail(
-            ScriptFailure(
-                message: "deadlock: everything waits, and nothing can move any more\n  "
-                    + waiting.joined(separator: "\n  ")))
-        context.cancel(cause: "deadlock")
+        guard let (waiting, hasEnded) = reporting.withLock({ reportWaiting() }) else { return }
+        let what =
+            hasEnded
+            ? "the run has ended, and these wait on, in contexts that do not end with it"
+            : "deadlock: everything waits, and nothing can move any more"
+        fail(ScriptFailure(message: "\(what)\n  " + Self.summary(of: waiting).joined(separator: "\n  ")))
+        if hasEnded {
+            for worker in lock.withLock({ workers.inOrder }) { worker.call { $0.dropWaitingTasks() } }
+        } else {
+            context.cancel(cause: "deadlock")
+        }
     }
 
-    /// What waits where, once; nil where there is no deadlock.
-    private func reportWaiting() -> [String]? {
-        guard !isDeadlocked, scheduler.isQuiescent else { return nil }
+    /// Lines of a report at most.
+    private static let longestReport = 20
+
+    /// Equal lines as one, and no more than are read.
+    static func summary(of lines: [String]) -> [String] {
+        var counts: [String: Int] = [:], order: [String] = []
+        for line in lines {
+            if counts.updateValue((counts[line] ?? 0) + 1, forKey: line) == nil { order.append(line) }
+        }
+        var result = order.prefix(longestReport).map { counts[$0] == 1 ? $0 : "\($0) (\(counts[$0]!) tasks)" }
+        if order.count > longestReport { result.append("and \(order.count - longestReport) more places") }
+        return result
+    }
+
+    /// What waits where, and whether it does so although the run's context has ended; each once. Nil: nothing is wrong.
+    private func reportWaiting() -> (waiting: [String], hasEnded: Bool)? {
+        guard scheduler.isQuiescent else { return nil }
         let over = lock.withLock { isOver || live == 0 }
-        if over || context.reason != nil { return nil }
+        let hasEnded = context.reason != nil
+        if over || (hasEnded ? isAbandoned : isDeadlocked) { return nil }
         let waiting = unfinished
-        isDeadlocked = !waiting.isEmpty
-        return isDeadlocked ? waiting : nil
+        if waiting.isEmpty { return nil }
+        if hasEnded { isAbandoned = true } else { isDeadlocked = true }
+        return (waiting, hasEnded)
     }
 
     private func finish() {

@@ -33,6 +33,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     @exclusivity(unchecked) private var declared: [PipelineRun] = []
     /// The library's function that names pipelines without an end; 0: the library is not loaded.
     var unfinishedPipelines: Int32 = 0
+    /// The library's function that runs a once function the first time; 0 as above.
+    var onceFirst: Int32 = 0
     /// The library's `stream.test`, and the functions that its `t` has; 0: not loaded.
     var testLibrary: Int32 = 0, testChecks: Int32 = 0
     /// What `stream.run` still waits for.
@@ -49,6 +51,24 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var onIdle: (() -> Void)?
     /// The task to be stopped for good, when it next comes to the interrupt.
     private let victim = Atomic<UInt>(0)
+    /// What `on_end` was asked for here, and has not been started.
+    var endings: [ObjectIdentifier: Ending] = [:]
+    let contextGuard = ContextGuard()
+    var lastPlace = ""
+    private let grace = Atomic<Bool>(false)
+    /// Under `inboxLock`: the task that computes although its context has ended. `grace` says that there is one.
+    private var overdue: Overdue?
+    /// Under `inboxLock`.
+    private var isGraceArmed = false
+
+    private struct Overdue {
+        let task: UInt
+        let reason: Reason
+        /// When its grace period began.
+        var since: Int64
+        /// It got `canceled` raised.
+        var isTold = false
+    }
 
     /// The channels of a stage whose function has them itself, and how many values it took from one and put into the
     /// other.
@@ -130,7 +150,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Stops the task that computes now, if one does, for good.
     func stopComputing() {
         inboxLock.withLock {
-            let task = computing.load(ordering: .relaxed)
+            grace.store(true, ordering: .sequentiallyConsistent)  // whoever comes back clears what is set here
+            let task = computing.load(ordering: .sequentiallyConsistent)
             guard task != 0, let vm else { return }
             victim.store(task, ordering: .relaxed)
             vm.kill()
@@ -139,49 +160,103 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     private static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
 
+    // MARK: Grace periods
+
     /// The context of a task has ended. If it computes, it gets `canceled` raised after a grace period, and is stopped
-    /// one grace period later.
-    func contextEnded(of task: LuaTask) {
-        after(Run.grace, whenComputing: task) { worker, task in
-            worker.vm?.cancelRunning()
-            worker.after(Run.grace, whenComputing: task) { worker, task in
-                worker.victim.store(Self.identity(task), ordering: .relaxed)
-                worker.vm?.kill()
+    /// one grace period later. One timer for all: a task that waits, as most do, needs none.
+    ///
+    /// - Parameter holds: asked under the lock, whether that context is still the task's.
+    func contextEnded(of task: LuaTask, _ reason: Reason, where holds: () -> Bool) {
+        let timer = inboxLock.withLock { () -> Timer? in
+            // First the mark, then the look: a task that comes to its end in between sees the mark.
+            grace.store(true, ordering: .sequentiallyConsistent)
+            guard computing.load(ordering: .sequentiallyConsistent) == Self.identity(task), holds() else {
+                grace.store(overdue != nil, ordering: .sequentiallyConsistent)
+                return nil
             }
+            return beginGrace(task, reason)
+        }
+        if let timer { scheduler.arm(timer) }
+    }
+
+    /// Under the lock. A timer to arm, if one is needed.
+    private func beginGrace(_ task: LuaTask, _ reason: Reason) -> Timer? {
+        guard overdue == nil else { return nil }
+        let now = scheduler.now
+        overdue = Overdue(task: Self.identity(task), reason: reason, since: now)
+        grace.store(true, ordering: .sequentiallyConsistent)
+        if isGraceArmed { return nil }
+        return graceTimer(now)
+    }
+
+    private func graceTimer(_ since: Int64) -> Timer {
+        isGraceArmed = true
+        return Timer(deadline: since + Run.grace) { [weak self] in self?.graceIsOver() }
+    }
+
+    private func graceIsOver() {
+        let timer = inboxLock.withLock { () -> Timer? in
+            isGraceArmed = false
+            guard var task = overdue, let vm else { return nil }  // under the lock the state is not dropped
+            let now = scheduler.now
+            if now >= task.since + Run.grace {
+                if task.isTold {
+                    victim.store(task.task, ordering: .relaxed)
+                    vm.kill()
+                    return nil
+                }
+                vm.cancelRunning(isDeadline: task.reason == .deadlineExceeded)
+                task.isTold = true
+                task.since = now
+                overdue = task
+            }
+            return graceTimer(task.since)
+        }
+        if let timer { scheduler.arm(timer) }
+    }
+
+    /// On the worker's thread: the task that computed has come back, or is in another context. What was to cancel or stop
+    /// it must not reach the next one. True: it was to be stopped.
+    @discardableResult
+    private func endGrace(of task: LuaTask) -> Bool {
+        guard grace.load(ordering: .sequentiallyConsistent) else { return false }
+        return inboxLock.withLock {
+            overdue = nil
+            grace.store(false, ordering: .sequentiallyConsistent)
+            if !vm.isOverMemory { vm.clearKill() }
+            return victim.exchange(0, ordering: .relaxed) == Self.identity(task)
         }
     }
 
-    /// A task that has not had its turn by then, on a busy machine, has one more delay.
-    private func after(
-        _ delay: Int64, whenComputing task: LuaTask, _ body: @escaping @Sendable (Worker, LuaTask) -> Void
-    ) {
-        let timer = Timer(deadline: scheduler.now + delay) { [weak self, weak task] in
-            guard let self, let task else { return }
-            // Under the lock the state is not dropped.
-            inboxLock.withLock {
-                if computing.load(ordering: .relaxed) == Self.identity(task) {
-                    body(self, task)
-                } else if !task.isOver {
-                    after(delay, whenComputing: task, body)
-                }
-            }
-        }
-        scheduler.arm(timer)
+    /// On the worker's thread: a task begins to compute, or computes in another context from now on.
+    private func checkGrace(of task: LuaTask) {
+        endGrace(of: task)
+        guard let reason = task.context.reason else { return }
+        let timer = inboxLock.withLock { beginGrace(task, reason) }
+        if let timer { scheduler.arm(timer) }
+    }
+
+    func contextChanged(of task: LuaTask) {
+        guard task === current else { return }
+        vm.setEntered(task.entered)
+        checkGrace(of: task)
     }
 
     // MARK: Tasks
 
     /// Starts a task of the function and `arguments` values on top of `source`, which it pops. Nil: no memory.
+    ///
+    /// - Parameter isOwn: whether scripts see `context` as this task's; else it has one below that.
     @discardableResult
     func start(
-        from source: LuaStack, arguments: Int32, context: Context, origin: String, ports: StagePorts? = nil,
-        completion: @escaping (LuaTask, TaskEnd) -> Void
+        from source: LuaStack, arguments: Int32, context: Context, isOwn: Bool = true, origin: String,
+        ports: StagePorts? = nil, completion: @escaping (LuaTask, TaskEnd) -> Void
     ) -> LuaTask? {
         guard let (stack, reference) = vm.makeTask(), stack.ensure(arguments + 8) else { return nil }
         source.move(arguments + 1, to: stack)
         let task = LuaTask(
-            worker: self, stack: stack, anchor: reference, arguments: arguments, context: context, origin: origin,
-            completion: completion)
+            worker: self, stack: stack, anchor: reference, arguments: arguments, context: context, isOwn: isOwn,
+            origin: origin, completion: completion)
         startedTasks += 1
         task.number = startedTasks
         task.ports = ports
@@ -190,7 +265,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             self.ports.append(ports)
             ports.driver.setOwner(stack)
         }
-        if !context.add(task) { contextEnded(of: task) }
+        task.enterFirst()
         ready.append(task)
         return task
     }
@@ -249,6 +324,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             }
             if !declared.isEmpty { startDeclared() }
         }
+        if onIdle != nil, tasks.isEmpty, !ending, !endings.isEmpty {
+            startDueEndings()
+            if !ready.isEmpty { return .again }
+        }
         if let onIdle, tasks.isEmpty, !ending {
             self.onIdle = nil
             end(onIdle)
@@ -287,15 +366,21 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             task.arguments = 0
             current = task
             currentSeat = .passUnretained(task.waiter)
-            computing.store(Self.identity(task), ordering: .relaxed)
+            // One that was preempted still computes, and what its grace period has come to stands.
+            if computing.load(ordering: .relaxed) == 0 {
+                computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
+                checkGrace(of: task)
+            }
+            vm.setEntered(task.entered)
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
             currentSeat = nil
             var isVictim = false
             if case .preempted = resumption {
             } else {
-                computing.store(0, ordering: .relaxed)
-                isVictim = clearControl(of: task)
+                // The order with `grace` is the one that `contextEnded` relies on.
+                computing.store(0, ordering: .sequentiallyConsistent)
+                isVictim = endGrace(of: task)
             }
             switch resumption {
             case .waits:
@@ -332,23 +417,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     return false
                 }
                 let failure = describeFailure(task)
-                if task.context.reason != nil && !failure.isMisuse {
-                    over(task, .stopped(task.context.reason!))
-                } else {
-                    over(task, .failed(failure))
-                }
+                over(task, end(of: task, raising: failure))
                 return false
             }
-        }
-    }
-
-    /// What was to cancel or stop `task`, which has come back, must not reach the next one. True: it was to be stopped.
-    private func clearControl(of task: LuaTask) -> Bool {
-        // Otherwise no timer of its own is armed.
-        guard task.context.reason != nil || run.isStopping else { return false }
-        return inboxLock.withLock {
-            if !vm.isOverMemory { vm.clearKill() }
-            return victim.exchange(0, ordering: .relaxed) == Self.identity(task)
         }
     }
 
@@ -388,6 +459,29 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         tasks.removeValue(forKey: ObjectIdentifier(task))
         if let own = task.ports { ports.removeAll { $0 === own } }
         vm.freeTask(task.anchor)
+    }
+
+    /// What a task raises after its context has ended is its end, not a failure. What leaves a `ctx:run` is the caller's,
+    /// whatever has become of `ctx`.
+    private func end(of task: LuaTask, raising failure: ScriptFailure) -> TaskEnd {
+        let reason = task.outermost.reason
+        // The host's own: it says no more than the reason.
+        let isStop = failure.message == (reason ?? task.context.reason)?.description
+        if let reason, !failure.isMisuse, isStop || !task.failsAfterItsEnd { return .stopped(reason) }
+        guard isStop else { return .failed(failure) }
+        var failure = failure
+        let place = task.stack.place
+        failure.message = "\(place.isEmpty ? task.origin : place): \(failure.message)"
+        return .failed(failure)
+    }
+
+    /// Those that wait for what will not come, once the run has ended.
+    func dropWaitingTasks() {
+        for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
+            task.waiter.outbox.drop()
+            task.wait.abandon()
+            over(task, .stopped(task.context.reason ?? .canceled))
+        }
     }
 
     private func describeFailure(_ task: LuaTask) -> ScriptFailure {
@@ -446,6 +540,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             task.wait.abandon()
             task.complete(.stopped(.canceled))
         }
+        dropEndings()
         tasks = [:]
         ports = []
         ready = []

@@ -47,7 +47,7 @@ package struct PlantedBug: Sendable {
 package enum Families {
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases
-    package static let all = channels + selects + limiters + scripts(cases)
+    package static let all = channels + selects + contexts + limiters + scripts(cases)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -67,7 +67,7 @@ package enum Families {
         }
     }
 
-    package static let planted = plantedInChannels + plantedInSelects + plantedInLimiters
+    package static let planted = plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

@@ -17,6 +17,7 @@ private final class SlowScheduler: Scheduler, @unchecked Sendable {  // one thre
         timers.arm(timer)
     }
     override func disarm(_ timer: Timer) { timers.disarm(timer) }
+    override var now: Int64 { 0 }
     override var armedTimers: Int { timers.armed }
 }
 

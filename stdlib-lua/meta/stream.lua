@@ -150,14 +150,72 @@ function Writer:close(timeout) end
 ---@field default? boolean  taken at once when no other is ready
 ---@field run? fun(value: any, reason: stream.Reason?): any ...  what it returns follows the case's number
 
+---@alias stream.ContextKey string|number|boolean
+
 ---@class stream.Context
 local Context = {}
+---A child that `cancel` ends; as all children it ends with its parent.
+---@return stream.Context
+function Context:with_cancel() end
+---A child that ends after that time at the latest.
+---@param duration stream.Duration
+---@return stream.Context
+function Context:with_timeout(duration) end
+---A child that ends at that time at the latest.
+---@param time number seconds, as `stream.now()` gives them
+---@return stream.Context
+function Context:with_deadline(time) end
+---A child that has one value more. Other workers get a copy.
+---@param key stream.ContextKey
+---@param value any
+---@return stream.Context
+function Context:with_value(key, value) end
+---One with the same values that does not end with this: to wait while cleaning up.
+---@return stream.Context
+function Context:without_cancel() end
+---Calls `fn` with this as the task's context, and returns what it returned. Errors pass through.
+---@param fn function
+---@return any ...
+function Context:run(fn, ...) end
 ---@return stream.Reason?
 function Context:err() end
+---What `cancel` was given, or the reason; nil while it has not ended.
 ---@return string?
 function Context:cause() end
+---Ends it and all below. Later cancels change nothing.
 ---@param cause? string
 function Context:cancel(cause) end
+---When it ends at the latest, as `stream.now()` counts.
+---@return number?
+function Context:deadline() end
+---@param key stream.ContextKey
+---@return any
+function Context:value(key) end
+---A channel that is closed when it ends.
+---@return stream.Channel
+function Context:done() end
+---Calls `fn(reason)` once when it ends, as a task of this worker; at once if it has.
+---@param fn fun(reason: stream.Reason)
+function Context:on_end(fn) end
+
+---@class stream.Group
+local Group = {}
+---Starts a task of the group. Waits while as many run as the group's limit.
+---@param fn function
+---@return stream.Task?, stream.Reason?
+function Group:go(fn, ...) end
+---Waits until all have ended. Nil and the reason of the first that failed, which cancelled the rest.
+---@param timeout? stream.Duration
+---@return true?, string?
+function Group:wait(timeout) end
+---@param cause? string
+function Group:cancel(cause) end
+
+---@class stream.Worker
+local Worker = {}
+---Runs the function in a Lua state of its own.
+---@return stream.Task
+function Worker:start(...) end
 
 ---@class stream.Task
 local Task = {}
@@ -404,6 +462,24 @@ function stream.now() end
 function stream.run() end
 ---@return stream.Context
 function stream.context() end
+---Ends with the first of them; has the earliest deadline, and each value from the first that has it.
+---@param ... stream.Context
+---@return stream.Context
+function stream.any_context(...) end
+---Tasks that are waited for together, of which the first that fails cancels the rest.
+---@param options? stream.Context|{ limit?: integer, context?: stream.Context }
+---@return stream.Group
+function stream.group(options) end
+---Declares an isolated worker.
+---@param name string
+---@param fn function
+---@param options? { memory?: integer|string }
+---@return stream.Worker
+function stream.worker(name, fn, options) end
+---A function that runs once for all workers; the others get a copy of its results.
+---@param fn function
+---@return function
+function stream.once(fn) end
 ---Marks a table as an array, so that an empty one is written [].
 ---@param t table
 ---@return table

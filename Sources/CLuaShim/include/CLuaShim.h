@@ -27,7 +27,9 @@ typedef int (*shim_callback)(lua_State *L, shim_vm *vm);
 enum {
     SHIM_RAISE = -1,  /* raise the value on top of the stack */
     SHIM_WAIT = -2,   /* yield to the host; later `finish` is called in the same way to give the results */
-    SHIM_VALUE = -3   /* decode the message at shim_set_inbox and return that one value */
+    SHIM_VALUE = -3,  /* decode the message at shim_set_inbox and return that one value */
+    SHIM_CALL = -4    /* stack: guard, function, arguments: call it and return its results; however it ends, but for a
+                       * task that is dropped, the guard's __close is called */
 };
 
 typedef struct shim_method {
@@ -49,6 +51,11 @@ typedef struct shim_host {
     void (*retain)(void *object);    /* +1 on a shared host object */
     void (*release)(void *object);   /* -1 */
     const struct shim_type *(*type_of)(void *object); /* how the codec finds the type of an object that it decodes */
+    /* A coroutine of a script's stops running with more contexts entered than the `depth` at which it was resumed: leaves
+     * them. Where it only yielded (`keeps`) returns an object of one reference, from which `unpark` enters them again;
+     * else NULL. Both may be NULL where there are no contexts. */
+    void *(*park)(shim_vm *vm, int depth, bool keeps);
+    void (*unpark)(shim_vm *vm, void *parked);
 } shim_host;
 
 /* ---- A state -------------------------------------------------------------------------------------------- */
@@ -56,6 +63,7 @@ typedef struct shim_host {
 enum { /* bits of the control word, the only part of a vm that other threads may touch */
     SHIM_CONTROL_KILL = 1,    /* stop for good: yield, never to be resumed */
     SHIM_CONTROL_CANCEL = 2,  /* raise "canceled" at the current line, once */
+    SHIM_CONTROL_DEADLINE = 8, /* with CANCEL: raise "deadline exceeded" instead */
     SHIM_CONTROL_MEMORY = 4   /* over the memory limit: collect, and kill when that does not help */
 };
 enum { /* why a resumed coroutine came back */
@@ -85,6 +93,8 @@ void shim_control_clear(shim_vm *vm, uint32_t bits);
 /* Where the last SHIM_CONTROL_KILL found the script, "script.lua:12"; "" before the first. The traceback of a coroutine that
  * a hook has stopped may be an instruction behind. */
 const char *shim_vm_stopped_at(const shim_vm *vm);
+/* How many contexts the running task has entered: the host sets it before each resume and whenever it changes. */
+void shim_set_entered(shim_vm *vm, int entered);
 /* True once the state was stopped for its memory limit. */
 bool shim_vm_over_memory(const shim_vm *vm);
 

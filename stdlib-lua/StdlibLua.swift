@@ -14,6 +14,7 @@ public enum StdlibLua {
         case "stream.compare": PackageResources.compare_lua
 
         case "stream.limiters": PackageResources.limiters_lua
+        case "stream.bytes": PackageResources.bytes_lua
         default: nil
         }
     }

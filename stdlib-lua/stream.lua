@@ -21,6 +21,7 @@ host.part "shapes"
 local stream = { from = pipelines.from }
 for name, make in pairs(host.part("connectors").make) do stream[name] = make end
 for name, make in pairs(host.part("limiters").make) do stream[name] = make end
+for name, make in pairs(host.part("bytes").make) do stream[name] = make end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 

@@ -70,8 +70,10 @@ static int fail(lua_State *L, shim_problem *p, const frame *f, const char *what)
 
 static int fail_kind(lua_State *L, shim_problem *p, const frame *f, int index) {
     char what[160];
+    if (lua_type(L, index) <= LUA_TNIL) /* an argument that is missing too */
+        return fail(L, p, f, "nil is no value");
     snprintf(what, sizeof what, "%s stays in the worker that made it", shim_kind_phrase(L, index));
-    return fail(L, p, f, lua_type(L, index) == LUA_TNIL ? "nil is no value" : what);
+    return fail(L, p, f, what);
 }
 
 /* ---- Encoding ---- */

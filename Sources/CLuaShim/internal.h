@@ -49,6 +49,7 @@ struct shim_vm {
     const msg_header *inbox;      /* for SHIM_VALUE */
     shim_object *objects;         /* all live host objects of the state */
     shim_buffer scratch;          /* for messages that a host function is about to send */
+    shim_problem problem;         /* why the last of them could not be encoded */
     /* Records: record.h. */
     const void *record_metatable;
     const void *record_table;     /* the table of `record`, the transient one that is in hand; NULL: none */
@@ -62,6 +63,7 @@ struct shim_vm {
     uint64_t random_seed;         /* for math.random */
     int entered;                  /* contexts that the running task has entered */
     bool has_parked;              /* a coroutine may have contexts to enter again */
+    char stopped_at[LUA_IDSIZE + 12]; /* where the last kill found the script: after it the line is no longer known for sure */
     int pause;                    /* the collector's, as it was set last; 0: never */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;

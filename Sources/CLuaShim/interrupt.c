@@ -39,6 +39,7 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
     }
     bool yieldable = vm->chain_yieldable && lua_isyieldable(L);
     if (control & SHIM_CONTROL_KILL) {
+        shim_where(L, vm->stopped_at, sizeof vm->stopped_at);
         if (lua_isyieldable(L)) {
             leave(L, vm, SHIM_OP_KILL);
             return;

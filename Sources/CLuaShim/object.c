@@ -33,12 +33,9 @@ static int describe(lua_State *L) {
     return 1;
 }
 
-/* __index: a method, or an error that names the nearest one. Upvalues: methods table, type. [-0, +1, e] */
-static int index_method(lua_State *L) {
-    lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
-        return 1;
-    const shim_type *type = lua_touserdata(L, lua_upvalueindex(2));
+/* __index of the table of methods: there is no such method. Upvalue: the type. [-0, +1, e] */
+static int no_method(lua_State *L) {
+    const shim_type *type = lua_touserdata(L, lua_upvalueindex(1));
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "%s has no field of type %s", type->phrase, luaL_typename(L, 2));
     luaL_Buffer names;
@@ -69,8 +66,12 @@ static void push_metatable(lua_State *L, const shim_type *type) {
             shim_push_callback(L, m->callback);
         lua_setfield(L, -2, m->name);
     }
+    /* A method is found without a call; only a missing one comes to the function. */
+    lua_createtable(L, 0, 1);
     lua_pushlightuserdata(L, (void *)type);
-    lua_pushcclosure(L, index_method, 2);
+    lua_pushcclosure(L, no_method, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, collect);
     lua_setfield(L, -2, "__gc");
@@ -90,7 +91,7 @@ static void push_metatable(lua_State *L, const shim_type *type) {
 
 void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
     shim_vm *vm = vm_of(L);
-    luaL_checkstack(L, 8, "host object");
+    luaL_checkstack(L, 12, "host object");
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_objects) != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_createtable(L, 0, 4);
@@ -123,9 +124,10 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
 }
 
 void *shim_any_object(lua_State *L, int index, const shim_type **type) {
-    if (lua_type(L, index) != LUA_TUSERDATA || lua_rawlen(L, index) != sizeof(shim_object))
+    /* NULL of what is no userdata, or null; a light one has no length. Scripts cannot make userdata: the block is ours. */
+    shim_object *object = lua_touserdata(L, index);
+    if (object == NULL || lua_rawlen(L, index) != sizeof *object)
         return NULL;
-    shim_object *object = lua_touserdata(L, index); /* scripts cannot make userdata: the block is ours */
     *type = object->type;
     return object->ref;
 }

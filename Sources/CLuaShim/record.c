@@ -3,7 +3,6 @@
 #include "json.h"
 #include <string.h>
 
-const char shim_key_record = 0;
 
 enum { LEAST_PAIRS = 4 }; /* a smaller table is decoded sooner than a record is made */
 
@@ -218,7 +217,7 @@ void shim_record_settle(lua_State *L, int index, shim_record *r) {
     index = lua_absindex(L, index);
     shim_record_fill(L, index, r);
     lua_pushnil(L);
-    lua_rawsetp(L, index, &shim_key_record);
+    lua_rawsetp(L, index, SHIM_RECORD_KEY);
     lua_pushnil(L);
     lua_setmetatable(L, index);
     if (vm->record == r) vm->record_table = NULL;
@@ -229,9 +228,9 @@ void shim_record_settle(lua_State *L, int index, shim_record *r) {
 /* Sets metatable and hidden field of the table below the userdata on top, which it pops. [-1, +0, m] */
 static void attach(lua_State *L) {
     shim_vm *vm = vm_of(L);
-    lua_rawsetp(L, -2, &shim_key_record);
+    lua_rawsetp(L, -2, SHIM_RECORD_KEY);
     if (lua_topointer(L, -1) == vm->record_table) vm->record_table = NULL; /* the place of one that is gone */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_record);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, SHIM_RECORD_KEY);
     lua_setmetatable(L, -2);
 }
 
@@ -298,7 +297,7 @@ void shim_renew_transient(lua_State *L, int index, shim_record *r, const msg_hea
 static inline shim_record *record_at(lua_State *L, int index) {
     shim_vm *vm = vm_of(L);
     if (lua_topointer(L, index) == vm->record_table) return vm->record;
-    lua_rawgetp(L, index, &shim_key_record);
+    lua_rawgetp(L, index, SHIM_RECORD_KEY);
     shim_record *r = lua_touserdata(L, -1);
     lua_pop(L, 1);
     return r;
@@ -452,7 +451,7 @@ void shim_open_records(lua_State *L) {
     };
     luaL_newlib(L, metamethods);
     vm_of(L)->record_metatable = lua_topointer(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_record);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, SHIM_RECORD_KEY);
     lua_newtable(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_names);
 }

@@ -1,7 +1,7 @@
 /* Records: tables whose fields stay in the message that brought them until a script asks for them.
  *
  * To a script a record is a table. It carries the record metatable, and under a key that no script can make
- * (&shim_key_record) a shim_record. Reads of absent keys come to `__index`, which takes the one field out of the message;
+ * (SHIM_RECORD_KEY) a shim_record. Reads of absent keys come to `__index`, which takes the one field out of the message;
  * scalars are not kept in the table. A write goes to the table, and a bit says that for this field the table tells the
  * truth from now on, also when it says nil. A nested table is put into the table when it is read first, so that it is the
  * same one each time. What looks at a table as a whole (next, pairs, the encoders) has all fields put in first.
@@ -29,7 +29,10 @@ struct shim_record {
 };
 
 /* Registry slots. */
-extern const char shim_key_record;      /* the record metatable; in a record's table: its shim_record */
+/* In the registry the record metatable, in a record's table its shim_record. A number, no address as the other keys: where
+ * it lies among a record's fields decides the order of `pairs`, which a seed is to repeat in another process. Scripts
+ * have no light userdata but NULL. */
+#define SHIM_RECORD_KEY ((const void *)(uintptr_t)8)
 extern const char shim_key_names;       /* table: symbol + 1 -> the name as a string */
 
 /* Makes the metatable. [-0, +0, m] */
@@ -62,7 +65,7 @@ static inline bool shim_record_is_untouched(const shim_record *r) {
 /* True at the key under which a table has its shim_record: to be passed over by whoever goes through a table.
  * [-0, +0, -] */
 static inline bool shim_is_record_key(lua_State *L, int index) {
-    return lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == &shim_key_record;
+    return lua_type(L, index) == LUA_TLIGHTUSERDATA && lua_touserdata(L, index) == SHIM_RECORD_KEY;
 }
 
 /* ---- Names (names.c) ---- */

@@ -5,7 +5,8 @@
  * calls needs no notice.
  *
  * Stack of the function: 1 the table, 2 what `after` says, from 3 on the `run` functions (a case's is at 2 + its number),
- * if there are any: as they were at the call. */
+ * if there are any: as they were at the call. While the table is read, the fields of the case in hand stand from
+ * FIELDS on. */
 #include "record.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,72 +87,67 @@ static const char *said(lua_State *L, int index, char *text, size_t size) {
     return text;
 }
 
-/* What one case says: stack indices of its fields, 0 where there is none. */
-typedef struct fields { int at[NAMES]; } fields;
+enum { FIELDS = 3, CASE = FIELDS + NAMES }; /* stack indices */
 
-/* Reads the case on top, leaving its fields on the stack. 0, or what `mistake` returns. [-0, +fields, v] */
-static int read_fields(lua_State *L, shim_selection *s, int number, fields *f) {
+/* Reads the case at CASE, which is the top: its fields go to their places, a bit for each that is there to *fields.
+ * 0, or what `mistake` returns. [-0, +0, v] */
+static int read_fields(lua_State *L, shim_selection *s, int number, unsigned *fields) {
     char text[100];
-    int table = lua_gettop(L);
-    *f = (fields){0};
-    if (lua_type(L, table) != LUA_TTABLE)
+    *fields = 0;
+    if (lua_type(L, CASE) != LUA_TTABLE)
         return mistake(L, s, "case %d of select expected a table (false disables a case), got %s", number,
-                       said(L, table, text, sizeof text));
-    shim_record *r = shim_record_of(L, table);
+                       said(L, CASE, text, sizeof text));
+    shim_record *r = shim_record_of(L, CASE);
     if (r != NULL)
-        shim_record_settle(L, table, r);
+        shim_record_settle(L, CASE, r);
     lua_pushnil(L);
-    while (lua_next(L, table)) { /* stack: key, value */
+    while (lua_next(L, CASE)) { /* stack: key, value */
         int name = 0;
-        if (lua_type(L, -2) == LUA_TSTRING) {
-            const char *key = lua_tostring(L, -2);
-            while (name < NAMES && key != s->names[name]) name++;
-        } else {
-            name = NAMES;
-        }
-        if (name == NAMES || !lua_checkstack(L, 8))
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        while (name < NAMES && key != s->names[name]) name++;
+        if (name == NAMES)
             return mistake(L, s, "case %d of select has a field '%s'; it may have recv, send with value, "
                            "after, default and run", number, said(L, -2, text, sizeof text));
-        lua_pushvalue(L, -2); /* the value stays below its key */
-        lua_remove(L, -3);
-        f->at[name] = lua_gettop(L) - 1;
+        lua_replace(L, FIELDS + name);
+        *fields |= 1u << name;
     }
     return 0;
 }
 
 static bool is_false(lua_State *L, int index) { return lua_type(L, index) == LUA_TBOOLEAN && !lua_toboolean(L, index); }
 
-/* Reads one case, which is on top; pops it. 0, or what `mistake` returns. [-1, +0, v] */
+/* Reads the case at CASE, which is the top; pops it. 0, or what `mistake` returns. [-1, +0, v] */
 static int read_case(lua_State *L, shim_selection *s, int number, bool *runs) {
+    enum { RECV = 1 << NAME_RECV, SEND = 1 << NAME_SEND, AFTER = 1 << NAME_AFTER, DEFAULT = 1 << NAME_DEFAULT };
     char text[100];
-    int table = lua_gettop(L);
-    fields f;
-    if (is_false(L, table)) {
-        lua_pop(L, 1);
+    unsigned fields;
+    if (is_false(L, CASE)) {
+        lua_settop(L, CASE - 1);
         return 0;
     }
-    int result = read_fields(L, s, number, &f);
+    int result = read_fields(L, s, number, &fields);
     if (result != 0)
         return result;
-    int kinds = (f.at[NAME_RECV] != 0) + (f.at[NAME_SEND] != 0) + (f.at[NAME_AFTER] != 0) + (f.at[NAME_DEFAULT] != 0);
-    if (kinds != 1)
+    unsigned kind = fields & (RECV | SEND | AFTER | DEFAULT);
+    if (kind == 0 || (kind & (kind - 1)) != 0)
         return mistake(L, s, "case %d of select has %s of recv, send, after, default: it has exactly one", number,
-                       kinds == 0 ? "none" : "more than one");
-    if (f.at[NAME_VALUE] != 0 && f.at[NAME_SEND] == 0)
+                       kind == 0 ? "none" : "more than one");
+    if (fields & 1 << NAME_VALUE && kind != SEND)
         return mistake(L, s, "case %d of select has a value, but nothing to send it on", number);
-    if (f.at[NAME_RUN] != 0 && !is_false(L, f.at[NAME_RUN])) {
-        if (lua_type(L, f.at[NAME_RUN]) != LUA_TFUNCTION)
+    if (fields & 1 << NAME_RUN && !is_false(L, FIELDS + NAME_RUN)) {
+        if (lua_type(L, FIELDS + NAME_RUN) != LUA_TFUNCTION)
             return mistake(L, s, "run of case %d of select expected a function, got %s", number,
-                           said(L, f.at[NAME_RUN], text, sizeof text));
+                           said(L, FIELDS + NAME_RUN, text, sizeof text));
         *runs = true;
     }
-    int own = f.at[NAME_RECV] + f.at[NAME_SEND] + f.at[NAME_AFTER] + f.at[NAME_DEFAULT]; /* the one that is not 0 */
+    int own = FIELDS + (kind == RECV ? NAME_RECV : kind == SEND ? NAME_SEND : kind == AFTER ? NAME_AFTER : NAME_DEFAULT);
     if (is_false(L, own)) {
         /* disabled */
-    } else if (own == f.at[NAME_AFTER] || own == f.at[NAME_DEFAULT]) {
+    } else if (kind == AFTER || kind == DEFAULT) {
         if (s->after != 0 || s->otherwise != 0)
-            return mistake(L, s, "case %d of select is the second after or default: one of them is all there may be", number);
-        if (own == f.at[NAME_AFTER]) {
+            return mistake(L, s, "case %d of select is the second after or default: one of them is all there may be",
+                           number);
+        if (kind == AFTER) {
             s->after = number;
             lua_copy(L, own, 2);
         } else if (lua_type(L, own) == LUA_TBOOLEAN) {
@@ -164,15 +160,15 @@ static int read_case(lua_State *L, shim_selection *s, int number, bool *runs) {
         shim_case c = {shim_test_object(L, own, s->channel_type), number, -1};
         if (c.channel == NULL)
             return mistake(L, s, "%s of case %d of select expected a channel or false, got %s",
-                           own == f.at[NAME_RECV] ? "recv" : "send", number, said(L, own, text, sizeof text));
-        if (own == f.at[NAME_SEND]) {
+                           kind == RECV ? "recv" : "send", number, said(L, own, text, sizeof text));
+        if (kind == SEND) {
             shim_problem problem;
-            if (f.at[NAME_VALUE] == 0) {
+            if (!(fields & 1 << NAME_VALUE)) {
                 lua_pushnil(L);
-                f.at[NAME_VALUE] = lua_gettop(L);
+                lua_replace(L, FIELDS + NAME_VALUE);
             }
             size_t start = s->messages.used;
-            if (shim_encode(L, f.at[NAME_VALUE], &s->messages, &problem) != 0)
+            if (shim_encode(L, FIELDS + NAME_VALUE, &s->messages, &problem) != 0)
                 return mistake(L, s, "case %d of select: %s", number, problem.text);
             c.offset = (int64_t)start;
             if (((const msg_header *)(s->messages.bytes + start))->flags & MSG_HAS_OBJECTS)
@@ -180,12 +176,25 @@ static int read_case(lua_State *L, shim_selection *s, int number, bool *runs) {
         }
         s->cases[s->count++] = c;
     }
-    lua_settop(L, table - 1);
+    lua_settop(L, CASE - 1);
     return 0;
 }
 
-/* Reads all cases. The stack is left as the file's head says. Returns how many `run` places there are in *runs.
- * 0, or what `mistake` returns. [-0, +1 + runs, v] */
+/* The table has other keys than 1...length, or none for some of these: says which. [-0, +0, v] */
+static int no_list(lua_State *L, shim_selection *s, lua_Unsigned length) {
+    char text[100];
+    lua_pushnil(L);
+    while (lua_next(L, 1)) { /* stack: ..., key, value */
+        lua_pop(L, 1);
+        if (!lua_isinteger(L, -1) || (lua_Unsigned)lua_tointeger(L, -1) - 1 >= length)
+            return mistake(L, s, "argument 1 of select expected a list of cases, each a table; it has a field '%s'",
+                           said(L, -1, text, sizeof text));
+    }
+    return 0;
+}
+
+/* Reads all cases. The stack is left as the file's head says, *runs is how many `run` places there are. 0, or what
+ * `mistake` returns. [-0, +1 + runs, v] */
 static int read_cases(lua_State *L, shim_selection *s, int *runs) {
     char text[100];
     s->count = 0;
@@ -195,13 +204,12 @@ static int read_cases(lua_State *L, shim_selection *s, int *runs) {
     if (s->messages.capacity > 1 << 16)
         shim_buffer_free(&s->messages);
     if (lua_type(L, 1) != LUA_TTABLE)
-        return mistake(L, s, "argument 1 of select expected a list of cases, got %s",
-                       said(L, 1, text, sizeof text));
+        return mistake(L, s, "argument 1 of select expected a list of cases, got %s", said(L, 1, text, sizeof text));
     shim_record *r = shim_record_of(L, 1);
     if (r != NULL)
         shim_record_settle(L, 1, r);
     lua_settop(L, 1);
-    lua_pushnil(L); /* 2: after */
+    lua_settop(L, CASE - 1);
     lua_Unsigned length = lua_rawlen(L, 1);
     if (length > 1 << 20)
         return mistake(L, s, "argument 1 of select has more than %d cases", 1 << 20);
@@ -212,23 +220,26 @@ static int read_cases(lua_State *L, shim_selection *s, int *runs) {
         s->cases = more;
         s->capacity = (int)length;
     }
-    bool any_run = false;
-    lua_Unsigned found = 0;
-    lua_pushnil(L);
-    while (lua_next(L, 1)) { /* stack: table, after, key, case */
-        if (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 1 || (lua_Unsigned)lua_tointeger(L, 3) > length)
-            return mistake(L, s, "argument 1 of select expected a list of cases, each a table; it has a field '%s'",
-                           said(L, 3, text, sizeof text));
-        found++;
-        int result = read_case(L, s, (int)lua_tointeger(L, 3), &any_run);
+    /* What follows the last one where all stand in the table's array: mostly nothing, and then that is all there is. */
+    if (length > 0)
+        lua_pushinteger(L, (lua_Integer)length);
+    else
+        lua_pushnil(L);
+    if (lua_next(L, 1)) {
+        lua_pop(L, 2);
+        int result = no_list(L, s, length);
         if (result != 0)
             return result;
     }
-    for (lua_Unsigned i = 1; found < length && i <= length; i++) {
-        if (lua_rawgeti(L, 1, (lua_Integer)i) == LUA_TNIL)
-            return mistake(L, s, "case %d of select is nil: false disables a case", (int)i);
-        lua_pop(L, 1);
+    bool any_run = false;
+    for (int number = 1; number <= (int)length; number++) {
+        if (lua_rawgeti(L, 1, number) == LUA_TNIL)
+            return mistake(L, s, "case %d of select is nil: false disables a case", number);
+        int result = read_case(L, s, number, &any_run);
+        if (result != 0)
+            return result;
     }
+    lua_settop(L, 2);
     *runs = 0;
     if (!any_run)
         return 0;
@@ -237,14 +248,11 @@ static int read_cases(lua_State *L, shim_selection *s, int *runs) {
         return mistake(L, s, "select has too many cases with run");
     for (int i = 1; i <= *runs; i++) {
         lua_rawgeti(L, 1, i);
-        if (lua_type(L, -1) != LUA_TTABLE) {
-            lua_pop(L, 1);
-            lua_pushboolean(L, false);
+        if (lua_type(L, -1) != LUA_TTABLE)
             continue;
-        }
         lua_pushstring(L, names[NAME_RUN]);
         lua_rawget(L, -2);
-        lua_remove(L, -2);
+        lua_replace(L, -2);
     }
     return 0;
 }

@@ -62,15 +62,23 @@ void shim_vm_destroy(shim_vm *vm) {
     free(vm);
 }
 
+void *shim_running_owner(void) { return shim_current == NULL ? NULL : shim_current->owner; }
 void *shim_vm_owner(shim_vm *vm) { return vm->owner; }
 lua_State *shim_vm_main(shim_vm *vm) { return vm->L; }
 shim_vm *shim_vm_of(lua_State *L) { return vm_of(L); }
 uint32_t shim_control_get(shim_vm *vm) { return atomic_load(&vm->control); }
 void shim_control_set(shim_vm *vm, uint32_t bits) { atomic_fetch_or(&vm->control, bits); }
 void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->control, ~bits); }
+const char *shim_vm_stopped_at(const shim_vm *vm) { return vm->stopped_at; }
 bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
 void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
 shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }
+const char *shim_encode_problem(shim_vm *vm) { return vm->problem.text; }
+
+const msg_header *shim_encode_scratch(lua_State *L, int index, shim_vm *vm) {
+    vm->scratch.used = 0;
+    return shim_encode(L, index, &vm->scratch, &vm->problem) == 0 ? (const msg_header *)vm->scratch.bytes : NULL;
+}
 
 void shim_set_entered(shim_vm *vm, int entered) { vm->entered = entered; }
 

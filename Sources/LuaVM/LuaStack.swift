@@ -218,14 +218,18 @@ public struct LuaStack {
 
     // MARK: Messages
 
+    /// The same where it is done for each message: nil, and `encodingProblem` says why.
+    @inline(__always)
+    public func encoded(_ index: Int32, in vm: OpaquePointer) -> UnsafePointer<msg_header>? {
+        shim_encode_scratch(state, index, vm)
+    }
+    public func encodingProblem(in vm: OpaquePointer) -> String { String(cString: shim_encode_problem(vm)) }
+
     /// Encodes the value at `index` as one message in the state's scratch buffer. The message is valid until the next
     /// call; its objects belong to the caller, who moves or releases them.
     public func encode(_ index: Int32, in vm: OpaquePointer) -> Result<UnsafePointer<msg_header>, LuaProblem> {
-        let scratch = shim_scratch(vm)!
-        scratch.pointee.used = 0
-        var problem = shim_problem()
-        guard shim_encode(state, index, scratch, &problem) == 0 else { return .failure(LuaProblem(problem)) }
-        return .success(UnsafeRawPointer(scratch.pointee.bytes!).assumingMemoryBound(to: msg_header.self))
+        if let message = shim_encode_scratch(state, index, vm) { return .success(message) }
+        return .failure(LuaProblem(String(cString: shim_encode_problem(vm))))
     }
 
     /// Pushes a message's value; false: an error value in its place.

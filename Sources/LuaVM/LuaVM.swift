@@ -128,6 +128,10 @@ public final class LuaVM {
 
     deinit { shim_vm_destroy(pointer) }
 
+    /// The owner of the state that this thread resumes now; nil: of none.
+    @inline(__always)
+    public static var runningOwner: UnsafeMutableRawPointer? { shim_running_owner() }
+
     public static func owner(of vm: OpaquePointer?) -> UnsafeMutableRawPointer? { shim_vm_owner(vm) }
     /// The state that a coroutine belongs to.
     public static func vm(of coroutine: OpaquePointer?) -> OpaquePointer { shim_vm_of(coroutine) }
@@ -138,6 +142,8 @@ public final class LuaVM {
     }
     /// Fields of records that scripts had taken out of their messages, since the beginning.
     public var decodedFields: UInt64 { shim_vm_decoded_fields(pointer) }
+    /// Where the last `kill` found the script: `script.lua:12`; empty before the first.
+    public var stopPlace: String { String(cString: shim_vm_stopped_at(pointer)) }
     /// It has the hash seed that it was given.
     public var isHashFixed: Bool { shim_vm_hash_is_fixed(pointer) }
     public var isOverMemory: Bool { shim_vm_over_memory(pointer) }

@@ -15,26 +15,65 @@ import CMessage
 /// received. `closeReading`: nobody will receive any more; senders are refused and what is stored is dropped.
 ///
 /// - Complexity: each operation O(1) amortised, `takeBatch` O(messages copied).
-public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guards `state` and `stored`
-    private let lock = Lock()
-    private var state: ChannelState<Party>
-    private var stored = MessageQueue()
+public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guards all that changes
+    let lock = Lock()
+    // The lock lets one access at a time in, which is what exclusivity checks would find out at a fifth of a send's cost.
+    @exclusivity(unchecked) var state: ChannelState<Party>
+    @exclusivity(unchecked) var stored = MessageQueue()
     private let fault: ChannelFault?
+    /// Of a channel whose policy is not `block`.
+    let shedding: Shedding?
     public let name: String
     /// What lives as long as this channel: who will close it. Set before others see the channel.
     public var keeper: AnyObject?
 
-    /// Who waits on a channel, under which generation of its waiter.
+    /// Who waits on a channel, under which generation of its waiter. Plain memory, which is copied without counting:
+    /// it holds the waiter and the seat from the enqueueing on, and whoever takes it out of its queue lets go of them.
     struct Party {
-        let waiter: Waiter
+        private let held: Unmanaged<Waiter>
+        private let heldLog: Unmanaged<TicketLog>?
         let generation: UInt64
-        let index: Int
-        /// A batch writer wants room for so many; 0 for a single message.
-        var wanted = 0
-        /// A batch reader takes so many; 0 for a single message.
-        var batch = 0
-        /// Where it is noted that this reader got the next share.
-        var seat: ReaderSeat?
+        private let number: Int32, most: Int32, reader: Int32
+        private let isReader: Bool
+
+        /// - Parameters:
+        ///   - wanted: a batch writer wants room for so many; 0 for a single message.
+        ///   - batch: a batch reader takes so many; 0 for a single message.
+        ///   - seat: where it is noted that this reader got the next share.
+        init(
+            waiter: Waiter, generation: UInt64, index: Int, wanted: Int = 0, batch: Int = 0, seat: ReaderSeat? = nil
+        ) {
+            held = .passRetained(waiter)
+            heldLog = seat.map { .passRetained($0.log) }
+            reader = Int32(seat?.reader ?? 0)
+            self.generation = generation
+            number = Int32(index)
+            most = Int32(clamping: max(wanted, batch))
+            isReader = batch > 0
+        }
+
+        var waiter: Waiter { held.takeUnretainedValue() }
+        var seat: ReaderSeat? { heldLog.map { ReaderSeat(log: $0.takeUnretainedValue(), reader: Int(reader)) } }
+        var index: Int { Int(number) }
+        var wanted: Int { isReader ? 0 : Int(most) }
+        var batch: Int { isReader ? Int(most) : 0 }
+        var isOpen: Bool { held._withUnsafeGuaranteedRef { $0.isOpen(generation) } }
+        func claim() -> Bool { held._withUnsafeGuaranteedRef { $0.claim(generation) } }
+        func isOf(_ waiter: Waiter, _ generation: UInt64) -> Bool {
+            self.generation == generation && held.toOpaque() == Unmanaged.passUnretained(waiter).toOpaque()
+        }
+
+        /// It is out of its queue.
+        func release() {
+            held.release()
+            heldLog?.release()
+        }
+
+        /// The same, but the waiter is kept until it is told.
+        func releaseSeat() -> Unmanaged<Waiter> {
+            heldLog?.release()
+            return held
+        }
     }
 
     /// The bound in bytes of a link of a pipeline that has no other.
@@ -44,16 +83,38 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         self.init(capacity: capacity, bytes: bytes, name: name, fault: nil)
     }
 
+    /// A link of a pipeline with a policy of its own.
+    public convenience init(
+        capacity: Int, bytes: Int, name: String, policy: OverflowPolicy, scheduler: Scheduler
+    ) {
+        let shedding = policy.overflow == .block ? nil : Shedding(policy, scheduler)
+        self.init(capacity: capacity, bytes: bytes, name: name, fault: nil, shedding: shedding)
+    }
+
     /// With a planted bug: it exists so that the tests can be tested.
-    package init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+    package convenience init(capacity: Int, bytes: Int = .max, name: String = "channel", fault: ChannelFault?) {
+        self.init(capacity: capacity, bytes: bytes, name: name, fault: fault, shedding: nil)
+    }
+
+    private init(capacity: Int, bytes: Int, name: String, fault: ChannelFault?, shedding: Shedding?) {
         precondition(capacity >= 0, "a capacity is not negative")
         self.name = name
         self.capacity = capacity
         self.fault = fault
-        state = ChannelState(capacity: capacity, byteBound: bytes, fault: fault)
+        self.shedding = shedding
+        isOneByOne = capacity == 0 || shedding != nil
+        state = ChannelState(
+            capacity: capacity, byteBound: bytes, overflow: shedding?.policy.overflow ?? .block, fault: fault)
+    }
+
+    deinit {
+        for party in state.removeSenders() { party.release() }
+        for party in state.removeReceivers() { party.release() }
     }
 
     public let capacity: Int
+    /// Values go in by `send` and come out one at a time: a rendezvous, or a queue that may drop what comes.
+    public let isOneByOne: Bool
     /// Messages that can be received.
     public var count: Int { lock.withLock { stored.count } }
     /// Messages stored, and those that batch readers have taken and not handed on.
@@ -62,7 +123,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var queuedBytes: Int { lock.withLock { state.bytes } }
     /// Someone waits to receive from it.
     public var hasWaitingReceiver: Bool {
-        lock.withLock { state.hasReceiver { $0.waiter.isOpen($0.generation) } }
+        lock.withLock { state.hasReceiver { $0.isOpen } }
     }
     /// Places in the queues of those who wait, with those whose wait has ended elsewhere.
     package var registrations: Int { lock.withLock { state.waitingSenders + state.waitingReceivers } }
@@ -71,27 +132,39 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public var account: (sent: UInt64, received: UInt64, dropped: UInt64) {
         lock.withLock { (sent, received, dropped) }
     }
-    private var sent: UInt64 = 0, received: UInt64 = 0, dropped: UInt64 = 0
+    @exclusivity(unchecked) var sent: UInt64 = 0
+    @exclusivity(unchecked) private var received: UInt64 = 0
+    @exclusivity(unchecked) private var dropped: UInt64 = 0
 
-    public enum SendResult: Equatable { case sent, full, closed, waiting }
+    /// `overflow`: the queue's policy is to fail; the message counts as sent and was dropped.
+    public enum SendResult: Equatable { case sent, full, closed, waiting, overflow }
     public enum ReceiveResult: Equatable { case received, empty, closed, waiting }
 
     // MARK: One message at a time
 
     /// Sends `message` if that needs no wait. Its objects change owner only if the result is `.sent`.
-    public func trySend(_ message: MessagePointer) -> SendResult { send(message, nil) }
+    /// - Parameter refuses: where the queue's policy would drop `message`, or fail, the result is `.full`.
+    public func trySend(_ message: MessagePointer, refuses: Bool = false) -> SendResult {
+        send(message, nil, refuses: refuses)
+    }
 
     /// Sends; where that needs a wait, leaves `message` in the waiter's outbox and queues up: `.waiting`. Without a
     /// waiter: `.full`.
-    public func send(_ message: MessagePointer, _ waiter: Waiter?, index: Int = 0) -> SendResult {
+    public func send(
+        _ message: MessagePointer, _ waiter: Waiter?, index: Int = 0, refuses: Bool = false
+    ) -> SendResult {
         lock.lock()
-        var (result, served) = offer(message)
+        var (result, served) = offer(message, refuses: refuses)
+        var timer: Timer?
         if result == .full, let waiter {
             waiter.outbox.fill(message)
-            state.enqueueSender(Party(waiter: waiter, generation: waiter.begin(), index: index))
+            let party = Party(waiter: waiter, generation: waiter.begin(), index: index)
+            state.enqueueSender(party)
+            if shedding != nil { timer = limitWait(of: party) }
             result = .waiting
         }
         lock.unlock()
+        if let timer { shedding!.scheduler.arm(timer) }
         notify(served)
         return result
     }
@@ -123,20 +196,23 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         return result
     }
 
-    /// Under the lock: `.sent`, `.full` or `.closed`, and who is to be told after it.
-    func offer(_ message: MessagePointer) -> (SendResult, Served) {
-        switch state.send(size: message.size, counts: { $0.batch > 0 }, { claim($0) }) {
+    /// Under the lock: any result but `.waiting`, and who is to be told after it.
+    /// - Parameter refuses: where the queue's policy would drop `message`, or fail, the result is `.full`.
+    func offer(_ message: MessagePointer, refuses: Bool = false) -> (SendResult, Served) {
+        let decision = state.send(size: message.size, counts: { $0.batch > 0 }, { claim($0) })
+        switch decision {
         case .deliver(let party):
             sent += 1
             received += 1
             hand(message, to: party)
-            return (.sent, Served(party.waiter))
+            return (.sent, Served(party))
         case .store:
             sent += 1
             stored.append(message)
             return (.sent, Served())
         case .full: return (.full, Served())
         case .closed: return (.closed, Served())
+        case .evict, .drop, .fail: return shed(message, decision, refuses: refuses)
         }
     }
 
@@ -154,7 +230,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             party.waiter.sent(party.index)
             sent += 1
             received += 1
-            return (.received, Served(party.waiter))
+            return (.received, Served(party))
         case .empty:
             return (.empty, Served())
         case .closed:
@@ -170,15 +246,21 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// Under the lock: `waiter`, whose wait of this generation is open, waits here too.
     func enqueue(_ waiter: Waiter, _ generation: UInt64, index: Int, sends: Bool) {
         let party = Party(waiter: waiter, generation: generation, index: index)
-        if sends { state.enqueueSender(party) } else { state.enqueueReceiver(party) }
+        guard sends else { return state.enqueueReceiver(party) }
+        state.enqueueSender(party)
+        if shedding != nil, let timer = limitWait(of: party) { shedding!.scheduler.arm(timer) }
     }
 
     /// Takes out what a wait that has ended left here.
     func withdraw(_ waiter: Waiter, _ generation: UInt64, sends: Bool) {
         lock.withLock {
             state.withdraw(
-                sends: sends, isOwn: { $0.waiter === waiter && $0.generation == generation },
-                isStale: { !$0.waiter.isOpen($0.generation) })
+                sends: sends,
+                isOwn: { party in
+                    guard party.isOf(waiter, generation) else { return false }
+                    party.release()
+                    return true
+                }, isStale: Self.isStale)
         }
     }
 
@@ -238,10 +320,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         lock.lock()
         if !stored.isEmpty {
             seat?.took()
-            let batch = stored.take(most)
-            state.taken(batch.count)
+            let batch = stored.take(isOneByOne ? 1 : most)
+            state.taken(batch.count, bytes: batch.byteCount)
             received += UInt64(batch.count)
+            let served = isOneByOne ? serveSenders() : Served()
             lock.unlock()
+            notify(served)
             return .batch(batch)
         }
         if state.capacity == 0 {  // a rendezvous: straight from a sender, who is in no queue
@@ -288,16 +372,17 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
         // A planted bug: a stored value is lost. It exists so that the tests can be tested.
         if state.fault == .valueLostAtClose && !stored.isEmpty { stored.removeFirst(into: MessageBuffer()) }
-        var ended: [Waiter] = []
+        var ended = Served()
         for party in state.removeSenders() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
-            ended.append(party.waiter)
+            ended.append(party)
         }
         // What is stored goes to those who wait first; they wait only when nothing is stored.
         for party in state.removeReceivers() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
-            ended.append(party.waiter)
+            ended.append(party)
         }
+        shedding?.settle()
         lock.unlock()
         notify(ended)
         return true
@@ -310,11 +395,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         let left = stored.takeAll()
         state.droppedStored(bytes: left.byteCount)
         dropped += UInt64(left.count)
-        var ended: [Waiter] = []
+        var ended = Served()
         for party in state.removeSenders() + state.removeReceivers() where claim(party) {
             party.waiter.outcome = .closed(index: party.index)
-            ended.append(party.waiter)
+            ended.append(party)
         }
+        shedding?.settle()
         lock.unlock()
         notify(ended)
         return left
@@ -322,20 +408,65 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
 
     /// A wait on this channel ended otherwise: what it left here is stale.
     public func forget() {
-        lock.withLock { state.noteStale { !$0.waiter.isOpen($0.generation) } }
+        lock.withLock {
+            state.noteStale(Self.isStale)
+            shedding?.settle()
+        }
+    }
+
+    // MARK: A reader that bounds its intake
+
+    /// Nothing is let in until the reader has said how much it wants (`request`), or takes what comes (`openIntake`).
+    public func holdIntake() { lock.withLock { state.hold() } }
+
+    /// Unless the reader has requested, it takes what comes.
+    public func openIntake() {
+        lock.lock()
+        var served = Served()
+        if state.isHeld {
+            state.open()
+            served = serveSenders()
+        }
+        lock.unlock()
+        notify(served)
+    }
+
+    /// Lets in `n` messages more: from the first request on, no more than were requested in all. False: its intake was
+    /// never held, so it takes no requests.
+    public func request(_ n: Int) -> Bool {
+        lock.lock()
+        guard state.takesRequests else {
+            lock.unlock()
+            return false
+        }
+        state.request(n)
+        let served = serveSenders()
+        lock.unlock()
+        notify(served)
+        return true
     }
 
     // MARK: Serving those who wait; under the lock. The waiters returned are told after it.
 
-    /// True: this wait is the caller's to end.
+    /// Of a party that was taken out of its queue. True: its wait is the caller's to end, and to be told.
     @inline(__always)
     private func claim(_ party: Party) -> Bool {
-        if party.waiter.claim(party.generation) { return true }
+        if party.claim() { return true }
         // A planted bug: a send of a select is taken though another was. It exists so that the tests can be tested.
-        guard fault == .doubleSelect, let select = party.waiter.select, case .sent = party.waiter.outcome else {
-            return false
+        if fault == .doubleSelect, let select = party.waiter.select, case .sent = party.waiter.outcome,
+            select.isWaiting(party.generation, toSend: party.index)
+        {
+            return true
         }
-        return select.isWaiting(party.generation, toSend: party.index)
+        party.release()
+        return false
+    }
+
+    /// For the purge of a queue: what is stale is let go of, since it is taken out.
+    static func isStale(_ party: Party) -> Bool {
+        if party.isOpen { return false }
+        party.release()
+        return true
     }
 
     private func hand(_ message: MessagePointer, to party: Party) {
@@ -365,8 +496,9 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 sent += 1
                 served.append(serveReceivers())
             }
-            served.append(party.waiter)
+            served.append(party)
         }
+        shedding?.settle()
         return served
     }
 
@@ -376,11 +508,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         while !stored.isEmpty, let party = state.nextReceiver({ claim($0) }) {
             if party.batch > 0 {
                 party.seat?.took()
-                let batch = stored.take(party.batch)
-                state.taken(batch.count)
+                let batch = stored.take(isOneByOne ? 1 : party.batch)
+                state.taken(batch.count, bytes: batch.byteCount)
                 received += UInt64(batch.count)
                 party.waiter.batch = batch
                 party.waiter.outcome = .batch
+                if isOneByOne { served.append(serveSenders()) }
             } else {
                 stored.removeFirst(into: party.waiter.inbox)
                 state.received(size: party.waiter.inbox.message!.size)
@@ -388,32 +521,57 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 party.waiter.outcome = .received(index: party.index)
                 served.append(serveSenders())
             }
-            served.append(party.waiter)
+            served.append(party)
         }
         return served
     }
 
-    /// Waiters whose waits have ended under the lock, to be told after it. There is mostly one, and no array.
+    /// Waiters whose waits have ended under the lock, to be told after it: a list through the waiters themselves, which
+    /// are the claimer's until they are told.
     struct Served {
-        private var first: Waiter?
-        private var others: [Waiter] = []
+        private var first: Unmanaged<Waiter>?
+        private var last: Unmanaged<Waiter>?
+        /// What a queue has dropped, to be offered to whoever wants it: held until then.
+        private var shed: Unmanaged<ShedMessages>?
 
-        init(_ waiter: Waiter? = nil) { first = waiter }
+        @inline(__always) init() {}
+        @inline(__always) init(_ party: Party) { append(party) }
+        init(shed: ShedMessages) { self.shed = .passRetained(shed) }
 
-        mutating func append(_ waiter: Waiter) { if first == nil { first = waiter } else { others.append(waiter) } }
+        @inline(__always) mutating func append(_ party: Party) {
+            let waiter = party.releaseSeat()
+            if let last {
+                last._withUnsafeGuaranteedRef { $0.nextServed = waiter }
+            } else {
+                first = waiter
+            }
+            last = waiter
+        }
+
         mutating func append(_ more: Served) {
-            if let waiter = more.first { append(waiter) }
-            others += more.others
+            guard let head = more.first else { return }
+            if let last {
+                last._withUnsafeGuaranteedRef { $0.nextServed = head }
+            } else {
+                first = head
+            }
+            last = more.last
         }
 
         @inline(__always) func notify() {
-            guard let first else { return }
-            first.owner.ready(first)
-            for waiter in others { waiter.owner.ready(waiter) }
+            if let shed { shed.takeRetainedValue().offer() }
+            var left = first
+            while let waiter = left {
+                waiter._withUnsafeGuaranteedRef {
+                    left = $0.nextServed
+                    $0.nextServed = nil
+                    $0.owner.ready($0)
+                }
+                waiter.release()
+            }
         }
     }
 
     @inline(__always)
     private func notify(_ served: Served) { served.notify() }
-    private func notify(_ served: [Waiter]) { for waiter in served { waiter.owner.ready(waiter) } }
 }

@@ -11,6 +11,8 @@ struct ChannelState<Party> {
     /// At so many bytes stored and taken nobody is let in, however few messages they are: the one that crosses the
     /// bound passes, so one message larger than it passes alone.
     let byteBound: Int
+    /// What becomes of a message for which there is no room. With any but `block` what a reader has taken is not counted.
+    let overflow: Overflow
     /// A planted bug, so that the tests can be tested; nil everywhere else.
     let fault: ChannelFault?
     /// Messages stored, reserved by writers and taken by readers but not credited.
@@ -23,33 +25,48 @@ struct ChannelState<Party> {
     private(set) var isReadClosed = false
     private var senders = Deque<Party>(), receivers = Deque<Party>()
     private var stale = 0
-    /// Messages taken from a rendezvous, which were never counted: to be skipped when credited.
+    /// Messages that batch readers took and that are not counted: to be skipped when credited.
     private var uncounted = 0
+    /// Messages taken by batch readers count until they are credited. Not of a rendezvous.
+    private let countsTaken: Bool
+    /// Messages that may still be let in, until the reader requests more; `.max`: it does not bound its intake.
+    private(set) var demand = Int.max
+    /// Nothing is let in yet: the reader may still say how much it wants.
+    private(set) var isHeld = false
+    /// It was held once: its reader may request.
+    private(set) var takesRequests = false
+    private var hasRequests = false
 
-    init(capacity: Int, byteBound: Int = .max, fault: ChannelFault? = nil) {
+    init(capacity: Int, byteBound: Int = .max, overflow: Overflow = .block, fault: ChannelFault? = nil) {
         self.capacity = capacity
         self.byteBound = byteBound
+        self.overflow = overflow
         self.fault = fault
+        countsTaken = capacity > 0 && overflow == .block
     }
 
     /// Places that can be given away now.
-    var free: Int { bytes >= byteBound ? 0 : max(0, capacity - occupied) }
+    var free: Int { bytes >= byteBound ? 0 : max(0, min(capacity - occupied, demand)) }
     var waitingSenders: Int { senders.count }
     var waitingReceivers: Int { receivers.count }
 
-    enum Send { case deliver(Party), store, full, closed }
+    /// `drop`, `fail`: there is no room, and this message is lost, or its sender fails too. `evict`: the first stored one
+    /// makes room (`evicted`); then ask again.
+    enum Send { case deliver(Party), store, full, closed, evict, drop, fail }
 
     /// One message wants in. `.store` counts it, and so does `.deliver` to a reader who credits what it takes (`counts`):
-    /// for that there must be room. From a rendezvous nothing is counted.
+    /// for that there must be room. From a rendezvous, or where the policy is not `block`, nothing taken is counted.
     mutating func send(size: Int, counts: (Party) -> Bool, _ claim: (Party) -> Bool) -> Send {
         if isClosed { return .closed }
+        if demand <= 0 { return .full }
         while let receiver = receivers.first {
             let counted = counts(receiver)
-            if counted && capacity > 0 && free == 0 { return .full }
+            if counted && countsTaken && free == 0 { return .full }
             receivers.removeFirst()
             guard claim(receiver) else { continue }
+            admit(1)
             if counted {
-                if capacity > 0 {
+                if countsTaken {
                     occupied += 1
                     outstanding += 1
                     bytes += size
@@ -60,10 +77,54 @@ struct ChannelState<Party> {
             return .deliver(receiver)
         }
         // Those who wait already come first. (While there is room they wait only to be let in many at a time.)
-        guard free > 0 && senders.isEmpty else { return .full }
+        guard free > 0 && senders.isEmpty else { return refusal }
+        admit(1)
         occupied += 1
         bytes += size
         return .store
+    }
+
+    /// What becomes of a message for which there is no room.
+    private var refusal: Send {
+        switch overflow {
+        case .block, .timeout: .full
+        case .dropNewest: .drop
+        case .dropOldest, .latest: occupied > 0 ? .evict : .drop
+        case .fail: .fail
+        }
+    }
+
+    /// The first stored message was dropped to make room.
+    mutating func evicted(size: Int) {
+        occupied -= 1
+        bytes -= size
+    }
+
+    // MARK: What the reader requests
+
+    private mutating func admit(_ n: Int) { if demand != .max { demand -= n } }
+
+    /// Nothing is let in before `open` or `request`.
+    mutating func hold() {
+        isHeld = true
+        takesRequests = true
+        demand = 0
+    }
+
+    /// The reader takes what comes, unless it has requested.
+    mutating func open() {
+        guard isHeld else { return }
+        isHeld = false
+        demand = .max
+    }
+
+    /// So many more may be let in. The first request begins to count; what is there by then is a part of it.
+    mutating func request(_ n: Int) {
+        let before = hasRequests ? demand : -occupied
+        hasRequests = true
+        isHeld = false
+        let (sum, isMore) = before.addingReportingOverflow(n)
+        demand = isMore || sum > Int.max / 2 ? .max : sum
     }
 
     enum Receive { case stored, from(Party), empty, closed }
@@ -76,9 +137,11 @@ struct ChannelState<Party> {
             occupied -= 1
             return .stored
         }
-        while let sender = senders.first, wanted(sender) == 0 {
+        while demand > 0, let sender = senders.first, wanted(sender) == 0 {
             senders.removeFirst()
-            if claim(sender) { return .from(sender) }
+            guard claim(sender) else { continue }
+            admit(1)
+            return .from(sender)
         }
         return isClosed ? .closed : .empty
     }
@@ -120,15 +183,20 @@ struct ChannelState<Party> {
     /// The same for a writer whose turn it is.
     mutating func grant(_ wanted: Int) -> Int {
         let granted = min(wanted, free)
+        admit(granted)
         occupied += granted
         return granted
     }
 
     /// Reserved places that were filled stay counted as stored ones.
     mutating func commit(bytes n: Int) { bytes += n }
-    mutating func release(_ n: Int) { occupied -= n }
+    mutating func release(_ n: Int) {
+        occupied -= n
+        if demand != .max { demand += n }
+    }
     /// A waiting sender's message was stored.
     mutating func store(size: Int) {
+        admit(1)
         occupied += 1
         bytes += size
     }
@@ -141,8 +209,16 @@ struct ChannelState<Party> {
     mutating func receivedStored(size: Int) { if capacity > 0 { bytes -= size } }
     /// Stored messages were dropped.
     mutating func droppedStored(bytes n: Int) { if capacity > 0 { bytes -= n } }
-    /// Stored messages went to a batch reader: counted until credited.
-    mutating func taken(_ n: Int) { outstanding += n }
+    /// Stored messages went to a batch reader: counted until credited, or not at all.
+    mutating func taken(_ n: Int, bytes size: Int) {
+        if countsTaken {
+            outstanding += n
+        } else {
+            occupied -= n
+            bytes -= size
+            uncounted += n
+        }
+    }
     mutating func takenUncounted() { uncounted += 1 }
     /// Messages go back to the front, whatever the capacity: they were received before.
     mutating func returned(_ n: Int, bytes size: Int) {
@@ -152,7 +228,7 @@ struct ChannelState<Party> {
 
     /// `bytes` of whole batches: they count until the last of a batch's messages is handed on, as its memory does.
     mutating func credit(_ n: Int, bytes size: Int) {
-        if capacity > 0 { bytes -= size }
+        if countsTaken { bytes -= size }
         let free = min(n, uncounted)
         uncounted -= free
         occupied -= n - free
@@ -196,12 +272,19 @@ struct ChannelState<Party> {
         noteStale(isStale)
     }
 
+    /// Asks once for each.
+    private static func purge(_ queue: inout Deque<Party>, _ isStale: (Party) -> Bool) {
+        var kept = Deque<Party>()
+        for party in queue where !isStale(party) { kept.append(party) }
+        queue = kept
+    }
+
     /// One more wait has ended elsewhere. When half of those queued may be such, they are taken out.
     mutating func noteStale(_ isStale: (Party) -> Bool) {
         stale += 1
         if stale > 16 && 2 * stale > senders.count + receivers.count {
-            senders.removeAll(where: isStale)
-            receivers.removeAll(where: isStale)
+            Self.purge(&senders, isStale)
+            Self.purge(&receivers, isStale)
             stale = 0
         }
     }

@@ -19,11 +19,18 @@ public struct ConnectorError: Error, CustomStringConvertible, Sendable {
 
 /// Produces values. `run` is called once, on a thread of its own.
 public protocol HostSource: AnyObject, Sendable {
+    /// Called once before `run`, on its thread, by those who want to know whether there is something to read. Without it:
+    /// that shows in `run`.
+    func open() throws(ConnectorError)
     /// Sends values until there are no more, `stop` is called, or the outlet says that nobody wants more; then returns.
     func run(_ outlet: Outlet) throws(ConnectorError)
     /// Asks `run` to return soon, as at its natural end; also from a signal at a bad moment, also twice, before or
     /// after `run`. Any thread. It must end a `run` that waits for input.
     func stop()
+}
+
+extension HostSource {
+    public func open() throws(ConnectorError) {}
 }
 
 /// Consumes values. All calls come from one thread of its own.
@@ -88,6 +95,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     private var granted = 0
     /// Nobody wants more values, or the run was cancelled: return from `run`.
     public private(set) var isClosed = false
+    /// Its queue was full, and that is a failure.
+    public private(set) var isFull = false
     /// Values handed over.
     public private(set) var sent = 0
     /// Values that were gathered and found nobody.
@@ -166,10 +175,14 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
         guard count > 0 || granted > 0 else { return }
         defer { meter.set(Meter.Counts(emitted: sent, dropped: dropped)) }
         let full = takeBatch()
-        if channel.capacity == 0 {
+        if channel.isOneByOne {
             while let message = full.first {
                 switch channel.send(message, parker.waiter) {
                 case .sent: sent += 1
+                case .overflow:
+                    sent += 1
+                    isFull = true
+                    isClosed = true
                 case .waiting:
                     if case .sent = parker.park() {
                         sent += 1
@@ -244,7 +257,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     }
 
     private func makeRoom() -> Bool {
-        if channel.capacity == 0 {
+        if channel.isOneByOne {
             if count > 0 { flush() }
             return !isClosed
         }
@@ -266,16 +279,23 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     }
 }
 
-/// Runs `source` on a thread of its own. `done` gets its error, or nil, and the outlet with its counts.
+/// Runs `source` on a thread of its own. `opened` is called when it could be opened; without it that is not asked. `done`
+/// gets its error, or nil, and the outlet with its counts.
 public func start(
-    _ source: any HostSource, _ outlet: Outlet, scheduler: Scheduler,
+    _ source: any HostSource, _ outlet: Outlet, scheduler: Scheduler, opened: (@Sendable () -> Void)? = nil,
     done: @escaping @Sendable (ConnectorError?) -> Void
 ) {
     precondition(outlet.scheduler === scheduler, "a source and its outlet belong to one scheduler")
     outlet.parker.seat.start(stack: 512 << 10) {
         var failure: ConnectorError?
         outlet.begin()
-        do throws(ConnectorError) { try source.run(outlet) } catch { failure = error }
+        do throws(ConnectorError) {
+            if let opened {
+                try source.open()
+                opened()
+            }
+            try source.run(outlet)
+        } catch { failure = error }
         outlet.end()
         done(failure)
     }

@@ -26,9 +26,13 @@ extension UnsafePointer<msg_header> {
 
 /// Room for one message, used again for the next: what a waiting task sends or receives.
 public final class MessageBuffer {
-    private var bytes: UnsafeMutableRawPointer?
-    private var capacity = 0
-    private var filled = false
+    // Owned by one side at a time, as its waiter is: exclusivity checks would cost more than the accesses.
+    @exclusivity(unchecked) private var bytes: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var capacity = 0
+    @exclusivity(unchecked) private var filled = false
+
+    /// Memory above this is not kept for the next message: there may be a million of these.
+    private static let kept = 1 << 10
 
     public init() {}
 
@@ -59,11 +63,19 @@ public final class MessageBuffer {
     /// Forgets the message, which has moved elsewhere. Large buffers are not kept.
     public func moved() {
         filled = false
-        if capacity > 1 << 16 {
+        if capacity > Self.kept {
             free(bytes)
             bytes = nil
             capacity = 0
         }
+    }
+
+    /// Drops what is here and takes over what `other` holds, without a copy.
+    public func take(from other: MessageBuffer) {
+        drop()
+        swap(&bytes, &other.bytes)
+        swap(&capacity, &other.capacity)
+        swap(&filled, &other.filled)
     }
 
     /// Drops the message, if any.

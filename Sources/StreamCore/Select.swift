@@ -46,26 +46,36 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
         var sends: Bool { offset >= 0 }
     }
 
-    private var cases: [Case] = []
+    // One side at a time touches it, by the rule above: no exclusivity checks, and plain memory in place of arrays.
+    @exclusivity(unchecked) private var memory: UnsafeMutablePointer<Case>
+    @exclusivity(unchecked) private var count = 0
+    @exclusivity(unchecked) private var room = 8
+    private var cases: UnsafeMutableBufferPointer<Case> { .init(start: memory, count: count) }
     /// Its channels in the order of their addresses, each once.
-    private var channels: [Unmanaged<Channel>] = []
-    private var generation: UInt64 = 0
-    private var isWaiting = false
+    @exclusivity(unchecked) private var channels: [Unmanaged<Channel>] = []
+    @exclusivity(unchecked) private var generation: UInt64 = 0
+    @exclusivity(unchecked) private var isWaiting = false
     /// What the sends send, one after another: the caller's memory until it waits.
-    private var messages: UnsafeRawPointer?
-    private var used = 0
-    private var holdsObjects = false
-    private var own: UnsafeMutableRawPointer?
-    private var capacity = 0
+    @exclusivity(unchecked) private var messages: UnsafeRawPointer?
+    @exclusivity(unchecked) private var used = 0
+    @exclusivity(unchecked) private var holdsObjects = false
+    @exclusivity(unchecked) private var own: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var capacity = 0
     /// The caller's number for what follows when it waits too long; kept with the cases.
-    public var afterCase = 0
+    @exclusivity(unchecked) public var afterCase = 0
     private let fault: SelectFault?
 
     public convenience init() { self.init(fault: nil) }
 
-    package init(fault: SelectFault?) { self.fault = fault }
+    package init(fault: SelectFault?) {
+        self.fault = fault
+        memory = .allocate(capacity: room)
+    }
 
-    deinit { free(own) }
+    deinit {
+        memory.deallocate()
+        free(own)
+    }
 
     // MARK: Building
 
@@ -73,7 +83,7 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
     /// as they are until the select is decided or waits. Their objects are the select's from now on.
     public func begin(messages: UnsafeRawPointer?, used: Int, holdsObjects: Bool) {
         precondition(!isWaiting, "a select waits for one thing at a time")
-        cases.removeAll(keepingCapacity: true)
+        count = 0
         self.messages = messages
         self.used = used
         self.holdsObjects = holdsObjects
@@ -81,12 +91,33 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
 
     /// Adds a receive. The channel must be kept until the select is decided or waits.
     public func addReceive(_ channel: Channel, index: Int) {
-        cases.append(Case(channel: .passUnretained(channel), index: index, offset: -1))
+        addReceive(.passUnretained(channel), index: index)
+    }
+    public func addReceive(_ channel: Unmanaged<Channel>, index: Int) {
+        append(Case(channel: channel, index: index, offset: -1))
     }
 
     /// Adds a send of the message `offset` bytes from the first one.
     public func addSend(_ channel: Channel, index: Int, offset: Int) {
-        cases.append(Case(channel: .passUnretained(channel), index: index, offset: offset))
+        addSend(.passUnretained(channel), index: index, offset: offset)
+    }
+    public func addSend(_ channel: Unmanaged<Channel>, index: Int, offset: Int) {
+        append(Case(channel: channel, index: index, offset: offset))
+    }
+
+    @inline(__always)
+    private func append(_ item: Case) {
+        if count == room { grow() }
+        memory[count] = item
+        count += 1
+    }
+
+    private func grow() {
+        let more = UnsafeMutablePointer<Case>.allocate(capacity: 2 * room)
+        more.update(from: memory, count: count)
+        memory.deallocate()
+        memory = more
+        room *= 2
     }
 
     // MARK: Deciding
@@ -94,12 +125,13 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
     /// Takes one ready case: a received message goes to `buffer`. `.pending`: none is ready. `random` makes the choice.
     public func attempt(random: UInt64, into buffer: MessageBuffer) -> WaitOutcome {
         var generator = SplitMix64(seed: random)
-        for position in cases.indices {
-            let left = UInt64(cases.count - position)
+        for position in 0..<count {
+            let left = UInt64(count - position)
             // A number below `left`, by multiplication; the bias is below 2^-32 for each case.
             let chosen = position + Int(((generator.next() >> 32) &* left) >> 32)
-            if chosen != position { cases.swapAt(position, chosen) }
-            let item = cases[position]
+            let item = memory[chosen]
+            memory[chosen] = memory[position]
+            memory[position] = item
             let (outcome, served) = item.channel._withUnsafeGuaranteedRef { channel in
                 channel.lockForSelect()
                 defer { channel.unlockForSelect() }
@@ -160,9 +192,10 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
         _ item: Case, on channel: Channel, into buffer: MessageBuffer
     ) -> (WaitOutcome, Channel.Served) {
         if item.sends {
-            let (result, served) = channel.offer(message(at: item.offset))
+            // Where a send would fail, its case is not ready.
+            let (result, served) = channel.offer(message(at: item.offset), refuses: channel.overflow == .fail)
             switch result {
-            case .sent: return (.sent(index: item.index), served)
+            case .sent, .overflow: return (.sent(index: item.index), served)
             case .closed: return (.closed(index: item.index), served)
             case .full, .waiting: return (.pending, served)
             }
@@ -252,9 +285,17 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
         }
         if isWaiting, let waiter {
             isWaiting = false
+            let taken =
+                switch outcome {
+                case .received(let index), .sent(let index),
+                    .closed(let index) where waiter.outcome == outcome:
+                    index
+                default: 0
+                }
             waiter.select = nil
             for item in cases {
-                if fault != .staleStays {
+                // The case that was taken is out of its queue already.
+                if fault != .staleStays && item.index != taken {
                     item.channel._withUnsafeGuaranteedRef { $0.withdraw(waiter, generation, sends: item.sends) }
                 }
                 item.channel.release()
@@ -265,7 +306,7 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
             own = nil
             capacity = 0
         }
-        cases.removeAll(keepingCapacity: true)
+        count = 0
         messages = nil
         used = 0
         holdsObjects = false

@@ -34,12 +34,31 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
     /// generation << 1 | claimed
     private let seat = Atomic<UInt64>(1)
     public unowned let owner: any WaiterOwner
-    public var outcome = WaitOutcome.pending
-    public let inbox = MessageBuffer()
-    public let outbox = MessageBuffer()
-    public var batch: Batch?
+    // One side at a time touches these, by the rule above: exclusivity checks would cost more than the accesses.
+    @exclusivity(unchecked) public var outcome = WaitOutcome.pending
+    @exclusivity(unchecked) public var batch: Batch?
+    /// The next of those that whoever claimed this one has to tell.
+    @exclusivity(unchecked) var nextServed: Unmanaged<Waiter>?
     /// The cases of the select that waits here.
-    var select: Select?
+    @exclusivity(unchecked) var select: Select?
+    // Made when first used: of a million that wait most never send, and none has received yet.
+    @exclusivity(unchecked) private var madeInbox: MessageBuffer?
+    @exclusivity(unchecked) private var madeOutbox: MessageBuffer?
+
+    public var inbox: MessageBuffer {
+        if let madeInbox { return madeInbox }
+        let inbox = MessageBuffer()
+        madeInbox = inbox
+        return inbox
+    }
+    public var outbox: MessageBuffer {
+        if let madeOutbox { return madeOutbox }
+        let outbox = MessageBuffer()
+        madeOutbox = outbox
+        return outbox
+    }
+    /// Drops the message that was not sent, if any.
+    public func dropOutbox() { madeOutbox?.drop() }
 
     public init(owner: any WaiterOwner) { self.owner = owner }
 

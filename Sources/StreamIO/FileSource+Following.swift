@@ -27,7 +27,7 @@ extension FileSource {
     }
 
     func follow(_ path: String, _ following: Following, _ outlet: Outlet) throws(ConnectorError) {
-        let first = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+        let first = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
         if first < 0 {
             guard errno == ENOENT else { throw ConnectorError("cannot open \(quotedName): \(systemError(errno))") }
         } else {

@@ -28,6 +28,8 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
     let following: Following?
     let stopped = StopEvent()
     private let checker = JSONChecker()
+    /// Opened by `open`, for `run`.
+    private var opened: Int32 = -1
 
     static let chunkSize = 64 << 10
     static let fileChunkSize = 256 << 10
@@ -69,15 +71,34 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
 
     public func stop() { stopped.raise() }
 
+    deinit { if opened >= 0 { close(opened) } }
+
+    public func open() throws(ConnectorError) {
+        guard case .path(let path) = place, following == nil else { return }
+        let descriptor = try open(path)
+        var status = stat()
+        if fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+            close(descriptor)
+            throw ConnectorError("cannot read \(quotedName): \(systemError(EISDIR))")
+        }
+        opened = descriptor
+    }
+
+    private func open(_ path: String) throws(ConnectorError) -> Int32 {
+        // Not blocking: the opening of a pipe that nobody writes yet shall not wait; the poll() after it does.
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+        guard descriptor >= 0 else { throw ConnectorError("cannot open \(quotedName): \(systemError(errno))") }
+        return descriptor
+    }
+
     public func run(_ outlet: Outlet) throws(ConnectorError) {
         guard !stopped.isRaised else { return }
         switch place {
         case .descriptor(let descriptor): try read(descriptor, outlet)
         case .path(let path):
             if let following { return try follow(path, following, outlet) }
-            // Not blocking: the opening of a pipe that nobody writes yet shall not wait; the poll() after it does.
-            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-            guard descriptor >= 0 else { throw ConnectorError("cannot open \(quotedName): \(systemError(errno))") }
+            let descriptor = opened >= 0 ? opened : try open(path)
+            opened = -1
             defer { close(descriptor) }
             try read(descriptor, outlet)
         }

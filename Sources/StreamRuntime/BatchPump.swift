@@ -67,7 +67,7 @@ final class BatchPump: Pump, @unchecked Sendable {  // as Pump
         switch emit(builder.message()) {
         case .sent: passedOn()
         case .waits:
-            if output!.capacity == 0 { passedOn() }  // it waits in the waiter
+            if output!.isOneByOne { passedOn() }  // it waits in the waiter
             input.credit(all: true)
             return .waits
         case .closed: return .over

@@ -28,7 +28,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
     private var turn = 0, served = 0
     /// The outlet that a wait for room is about.
     private var waiting: Int?
-    /// For a rendezvous: the value without what is written behind it.
+    /// Where values go one by one: the value without what is written behind it.
     private let scratch = Batch()
     private let onInputEnd: (Channel) -> Int
 
@@ -75,6 +75,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
             }
         }
         while let message = input.first {
+            if isClosed { return .over }
             if let halt = mode == .tee ? copy(message) : move(message) {
                 if case .waits = halt { input.credit(all: true) }
                 return halt
@@ -141,7 +142,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
     private func put(_ message: MessagePointer, _ index: Int) -> Put {
         if outlets[index].isClosed { return .closed }
         let channel = outlets[index].channel
-        if channel.capacity == 0 { return meet(message, index, channel) }
+        if channel.isOneByOne { return meet(message, index, channel) }
         if outlets[index].gathered.count >= outlets[index].grant
             || outlets[index].gathered.byteCount >= Self.batchBytes
         {
@@ -183,6 +184,10 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         switch result {
         case .sent:
             outlets[index].handed += 1
+            return .sent
+        case .overflow:
+            outlets[index].handed += 1
+            overflowed(channel)
             return .sent
         case .waiting:
             waiting = index

@@ -15,74 +15,116 @@ extension HostAPI {
         return 1
     }
 
-    private static func subject(_ worker: Worker, _ stack: LuaStack, _ method: String) -> Result<Channel, Raised> {
-        if let channel = channel(stack, 1) { return .success(channel) }
-        return .failure(
-            Raised(
-                code: misuse(
-                    worker, stack,
-                    "\(method) expected a channel, got \(stack.kind(1)): call it as channel:\(method)(...)")))
+    private static func notAChannel(_ worker: Worker, _ stack: LuaStack, _ method: String) -> Int32 {
+        misuse(
+            worker, stack, "\(method) expected a channel, got \(stack.kind(1)): call it as channel:\(method)(...)")
     }
 
-    struct Raised: Error { let code: Int32 }
-
-    /// A timeout argument: nil is none.
-    private static func timeout(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, Raised> {
-        if stack.isNil(index) { return .success(nil) }
-        if let time = nanoseconds(stack, index) { return .success(time) }
-        return .failure(
-            Raised(
-                code: misuse(
-                    worker, stack, "argument \(index - 1) expected \(durationHint), got \(stack.describe(index))")))
+    private static func noDuration(_ worker: Worker, _ stack: LuaStack, _ index: Int32, _ method: String) -> Int32 {
+        misuse(
+            worker, stack,
+            "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.describe(index))")
     }
 
-    private static func send(_ state: OpaquePointer?, _ vm: OpaquePointer?, waits: Bool) -> Int32 {
-        let stack = LuaStack(state), worker = Worker.of(vm)
-        let channel: Channel, limit: Int64?
-        switch subject(worker, stack, waits ? "send" : "try_send") {
-        case .success(let found): channel = found
-        case .failure(let raised): return raised.code
+    /// Calls `body` with the channel at index 1, and without counting references: the script's stack keeps the channel,
+    /// and the running worker itself.
+    @inline(__always)
+    private static func withChannel(
+        _ stack: LuaStack, _ vm: OpaquePointer?, _ method: StaticString, _ body: (Worker, Channel) -> Int32
+    ) -> Int32 {
+        Worker.with(vm) { worker in
+            guard let reference = stack.object(1, channelType) else {
+                return notAChannel(worker, stack, "\(method)")
+            }
+            return Unmanaged<Channel>.fromOpaque(reference)._withUnsafeGuaranteedRef { body(worker, $0) }
         }
-        switch timeout(worker, stack, 3) {
-        case .success(let time): limit = time
-        case .failure(let raised): return raised.code
+    }
+
+    /// Sends with the running task's seat, if it can wait here and shall.
+    @inline(__always)
+    private static func send(
+        _ message: MessagePointer, _ channel: Channel, _ worker: Worker, _ stack: LuaStack, waits: Bool
+    ) -> Channel.SendResult {
+        guard waits, let seat = worker.currentSeat, stack.canWait else { return channel.trySend(message) }
+        return seat._withUnsafeGuaranteedRef { channel.send(message, $0) }
+    }
+
+    @inline(__always)
+    private static func receive(
+        _ channel: Channel, _ worker: Worker, _ stack: LuaStack, waits: Bool
+    ) -> Channel.ReceiveResult {
+        worker.received.drop()
+        guard waits, let seat = worker.currentSeat, stack.canWait else {
+            return channel.receive(into: worker.received, nil)
         }
-        switch stack.encode(2, in: vm!) {
-        case .failure(let problem): return misuse(worker, stack, problem.description)
-        case .success(let message):
-            switch channel.trySend(message) {
+        return seat._withUnsafeGuaranteedRef { channel.receive(into: worker.received, $0) }
+    }
+
+    /// With a time of 0 nothing is waited for.
+    private static func atOnce(_ worker: Worker, _ stack: LuaStack) -> Int32 {
+        refuse(stack, worker.current?.context.reason ?? .timeout)
+    }
+
+    static let channelSend: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        return withChannel(stack, vm, "send") { worker, channel in
+            var limit: Int64?
+            if !stack.isNil(3) {
+                limit = nanoseconds(stack, 3)
+                if limit == nil { return noDuration(worker, stack, 3, "send") }
+            }
+            guard let message = stack.encoded(2, in: vm!) else {
+                return misuse(worker, stack, stack.encodingProblem(in: vm!))
+            }
+            switch send(message, channel, worker, stack, waits: limit != 0) {
             case .sent:
                 worker.countSent(on: channel)
                 stack.push(true)
                 return 1
+            case .waiting: return wait(worker, stack, .send(channel), timeout: limit)
+            case .overflow:
+                worker.countSent(on: channel)
+                return full(worker, stack, channel)
             case .closed:
                 message.releaseObjects()
                 return refuse(stack, .closed)
-            case .full, .waiting:
-                guard waits else {
-                    message.releaseObjects()
-                    return refuse(stack, .full)
-                }
-                if let raised = cannotWait(worker, stack, "send") {
-                    message.releaseObjects()
-                    return raised
-                }
-                switch channel.send(message, worker.current!.waiter) {
-                case .sent:
-                    worker.countSent(on: channel)
-                    stack.push(true)
-                    return 1
-                case .closed, .full:
-                    message.releaseObjects()
-                    return refuse(stack, .closed)
-                case .waiting: return wait(worker, stack, .send(channel), timeout: limit)
-                }
+            case .full:
+                message.releaseObjects()
+                return limit == 0 ? atOnce(worker, stack) : noWait(worker, stack, "send")
             }
         }
     }
 
-    static let channelSend: LuaFunction = { state, vm in send(state, vm, waits: true) }
-    static let channelTrySend: LuaFunction = { state, vm in send(state, vm, waits: false) }
+    static let channelTrySend: LuaFunction = { state, vm in
+        let stack = LuaStack(state)
+        return withChannel(stack, vm, "try_send") { worker, channel in
+            guard let message = stack.encoded(2, in: vm!) else {
+                return misuse(worker, stack, stack.encodingProblem(in: vm!))
+            }
+            switch channel.trySend(message, refuses: true) {
+            case .sent:
+                worker.countSent(on: channel)
+                stack.push(true)
+                return 1
+            case .overflow:
+                worker.countSent(on: channel)
+                return full(worker, stack, channel)
+            case .closed:
+                message.releaseObjects()
+                return refuse(stack, .closed)
+            case .full, .waiting:
+                message.releaseObjects()
+                return refuse(stack, .full)
+            }
+        }
+    }
+
+    /// The queue behind a stage is full, and its policy is to fail: raises that at the script's line.
+    private static func full(_ worker: Worker, _ stack: LuaStack, _ channel: Channel) -> Int32 {
+        let place = stack.place
+        stack.push((place.isEmpty ? "" : place + ": ") + channel.overflowMessage)
+        return LuaResult.raise
+    }
 
     private static func deliver(_ worker: Worker, _ channel: Channel) -> Int32 {
         worker.countReceived(from: channel)
@@ -90,56 +132,27 @@ extension HostAPI {
         return LuaResult.value
     }
 
-    private static func receive(
-        _ worker: Worker, _ stack: LuaStack, _ channel: Channel, _ wait: Wait, _ limit: Int64?
-    ) -> Int32 {
-        worker.received.drop()
-        var isRange = false
-        if case .range = wait { isRange = true }
-        switch channel.tryReceive(into: worker.received) {
-        case .received: return deliver(worker, channel)
-        case .closed:
-            stack.pushNil()
-            if isRange { return 1 }
-            stack.push(Reason.closed.description)
-            return 2
-        case .empty, .waiting:
-            if let raised = cannotWait(worker, stack, isRange ? "range" : "recv") { return raised }
-            let waiter = worker.current!.waiter!
-            switch channel.receive(waiter) {
-            case .received:
-                worker.received.fill(waiter.inbox.message!)
-                waiter.inbox.moved()
-                return deliver(worker, channel)
-            case .closed:
-                stack.pushNil()
-                if isRange { return 1 }
-                stack.push(Reason.closed.description)
-                return 2
-            case .empty, .waiting: return HostAPI.wait(worker, stack, wait, timeout: limit)
-            }
-        }
-    }
-
     static let channelReceive: LuaFunction = { state, vm in
-        let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "recv") {
-        case .failure(let raised): return raised.code
-        case .success(let channel):
-            switch timeout(worker, stack, 2) {
-            case .failure(let raised): return raised.code
-            case .success(let limit): return receive(worker, stack, channel, .receive(channel), limit)
+        let stack = LuaStack(state)
+        return withChannel(stack, vm, "recv") { worker, channel in
+            var limit: Int64?
+            if !stack.isNil(2) {
+                limit = nanoseconds(stack, 2)
+                if limit == nil { return noDuration(worker, stack, 2, "recv") }
+            }
+            switch receive(channel, worker, stack, waits: limit != 0) {
+            case .received: return deliver(worker, channel)
+            case .waiting: return wait(worker, stack, .receive(channel), timeout: limit)
+            case .closed: return refuse(stack, .closed)
+            case .empty: return limit == 0 ? atOnce(worker, stack) : noWait(worker, stack, "recv")
             }
         }
     }
 
     static let channelTryReceive: LuaFunction = { state, vm in
-        let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "try_recv") {
-        case .failure(let raised): return raised.code
-        case .success(let channel):
-            worker.received.drop()
-            switch channel.tryReceive(into: worker.received) {
+        let stack = LuaStack(state)
+        return withChannel(stack, vm, "try_recv") { worker, channel in
+            switch receive(channel, worker, stack, waits: false) {
             case .received: return deliver(worker, channel)
             case .closed: return refuse(stack, .closed)
             case .empty, .waiting: return refuse(stack, .empty)
@@ -150,47 +163,44 @@ extension HostAPI {
     /// range(): the iterator function and the channel.
     static let channelRange: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        if case .failure(let raised) = subject(worker, stack, "range") { return raised.code }
+        if channel(stack, 1) == nil { return notAChannel(worker, stack, "range") }
         stack.push(rangeNext)
         stack.pushCopy(1)
         return 2
     }
 
     private static let rangeNext: LuaFunction = { state, vm in
-        let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "range") {
-        case .failure(let raised): return raised.code
-        case .success(let channel): return receive(worker, stack, channel, .range(channel), nil)
+        let stack = LuaStack(state)
+        return withChannel(stack, vm, "range") { worker, channel in
+            switch receive(channel, worker, stack, waits: true) {
+            case .received: return deliver(worker, channel)
+            case .waiting: return wait(worker, stack, .range(channel))
+            case .empty: return noWait(worker, stack, "range")
+            case .closed:
+                stack.pushNil()
+                return 1
+            }
         }
     }
 
     static let channelClose: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "close") {
-        case .failure(let raised): return raised.code
-        case .success(let channel):
-            return channel.close() ? 0 : misuse(worker, stack, "close of a closed channel")
-        }
+        guard let channel = channel(stack, 1) else { return notAChannel(worker, stack, "close") }
+        return channel.close() ? 0 : misuse(worker, stack, "close of a closed channel")
     }
 
     static let channelIsClosed: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "is_closed") {
-        case .failure(let raised): return raised.code
-        case .success(let channel):
-            stack.push(channel.isClosed)
-            return 1
-        }
+        guard let channel = channel(stack, 1) else { return notAChannel(worker, stack, "is_closed") }
+        stack.push(channel.isClosed)
+        return 1
     }
 
     static let channelCapacity: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        switch subject(worker, stack, "capacity") {
-        case .failure(let raised): return raised.code
-        case .success(let channel):
-            stack.push(Int64(channel.capacity))
-            return 1
-        }
+        guard let channel = channel(stack, 1) else { return notAChannel(worker, stack, "capacity") }
+        stack.push(Int64(channel.capacity))
+        return 1
     }
 
     static let channelLength: LuaFunction = { state, vm in

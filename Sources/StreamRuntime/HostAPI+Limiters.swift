@@ -119,6 +119,8 @@ extension HostAPI {
         return timeout.map { WaitLimit(time: now &+ $0, reason: .timeout) }
     }
 
+    private struct Raised: Error { let code: Int32 }
+
     /// The argument at `index` as a timeout; an error code if it is none.
     private static func timeout(
         _ worker: Worker, _ stack: LuaStack, _ index: Int32, _ method: String

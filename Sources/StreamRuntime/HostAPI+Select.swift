@@ -5,12 +5,15 @@ import StreamCore
 extension HostAPI {
     /// select(cases): the number of the case that was taken, and what it gave.
     static let select: LuaFunction = { state, vm in
-        let stack = LuaStack(state), worker = Worker.of(vm), cases = LuaSelection(vm!)
+        Worker.with(vm) { select($0, LuaStack(state), LuaSelection(vm!)) }
+    }
+
+    private static func select(_ worker: Worker, _ stack: LuaStack, _ cases: LuaSelection) -> Int32 {
         let select = worker.takeSelect()
         select.begin(messages: cases.messages, used: cases.messageBytes, holdsObjects: cases.holdsObjects)
         for position in 0..<cases.count {
             let item = cases[position]
-            let channel = unsafeDowncast(SharedObject.from(item.channel), to: Channel.self)
+            let channel = Unmanaged<Channel>.fromOpaque(item.channel)
             if item.offset < 0 {
                 select.addReceive(channel, index: item.index)
             } else {
@@ -60,9 +63,7 @@ extension HostAPI {
         var outcome = task.waiter.outcome
         switch outcome {
         case .received:
-            worker.received.drop()
-            worker.received.fill(task.waiter.inbox.message!)
-            task.waiter.inbox.moved()
+            worker.received.take(from: task.waiter.inbox)
         case .ended:
             // The context's own `done` wins over its end, whichever of the two was told first.
             if let done = task.context.doneChannelInUse, let index = select.receiveCase(of: done) {

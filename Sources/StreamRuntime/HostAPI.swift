@@ -12,7 +12,7 @@ enum HostAPI {
         methods: [
             ("send", channelSend), ("try_send", channelTrySend), ("recv", channelReceive),
             ("try_recv", channelTryReceive), ("range", channelRange), ("close", channelClose),
-            ("is_closed", channelIsClosed), ("capacity", channelCapacity),
+            ("is_closed", channelIsClosed), ("capacity", channelCapacity), ("request", channelRequest),
         ],
         metamethods: [("__len", channelLength)])
     static let pipelineType = LuaObjectType(
@@ -133,7 +133,7 @@ enum HostAPI {
 
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] =
-        general + contextFunctions + taskFunctions + limiterFunctions + testFunctions
+        general + contextFunctions + taskFunctions + limiterFunctions + testFunctions + byteStreamFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
@@ -166,13 +166,14 @@ enum HostAPI {
 
     /// Why a wait cannot begin here, if it cannot.
     static func cannotWait(_ worker: Worker, _ stack: LuaStack, _ what: String) -> Int32? {
-        if worker.current == nil || !stack.canWait {
-            return misuse(
-                worker, stack,
-                "\(what) cannot wait here: Lua cannot leave a sort comparator, a gsub callback or a metamethod that "
-                    + "C code called")
-        }
-        return nil
+        worker.current == nil || !stack.canWait ? noWait(worker, stack, what) : nil
+    }
+
+    static func noWait(_ worker: Worker, _ stack: LuaStack, _ what: String) -> Int32 {
+        misuse(
+            worker, stack,
+            "\(what) cannot wait here: Lua cannot leave a sort comparator, a gsub callback or a metamethod that "
+                + "C code called")
     }
 
     /// Begins the running task's wait, which is registered already; ends at once if its context has.
@@ -201,7 +202,7 @@ enum HostAPI {
         return LuaResult.wait
     }
 
-    static let finish: LuaFunction = { state, vm in answer(Worker.of(vm), LuaStack(state)) }
+    static let finish: LuaFunction = { state, vm in Worker.with(vm) { answer($0, LuaStack(state)) } }
 
     /// The results of the wait that is over.
     private static func answer(_ worker: Worker, _ stack: LuaStack) -> Int32 {
@@ -216,9 +217,7 @@ enum HostAPI {
         switch task.waiter.outcome {
         case .received:
             if let channel = wait.channel { worker.countReceived(from: channel) }
-            worker.received.drop()
-            worker.received.fill(task.waiter.inbox.message!)
-            task.waiter.inbox.moved()
+            worker.received.take(from: task.waiter.inbox)
             LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
             return LuaResult.value
         case .sent:
@@ -226,7 +225,7 @@ enum HostAPI {
             stack.push(true)
             return 1
         case .closed:
-            task.waiter.outbox.drop()
+            task.waiter.dropOutbox()
             if case .range = wait {
                 stack.pushNil()
                 return 1
@@ -244,7 +243,7 @@ enum HostAPI {
                 return 1
             }
         case .ended(let reason):
-            task.waiter.outbox.drop()
+            task.waiter.dropOutbox()
             wait.abandon()
             if case .range = wait {
                 stack.pushNil()

@@ -122,7 +122,7 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
         switch emission {
         case .sent: break
         case .waits:
-            guard output?.capacity == 0 else { return .waits }
+            guard output?.isOneByOne ?? false else { return .waits }
             isGranted = false
             input.advance()
             return .waits

@@ -82,7 +82,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     let stack: LuaStack
     let anchor: Int32
     /// The one in which it waits now.
-    private(set) var context: Context
+    @exclusivity(unchecked) private(set) var context: Context
     private let seat = ContextSeat()
     /// Changes with `context`; any thread may ask.
     private let epoch = Atomic<UInt32>(0)
@@ -90,13 +90,15 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     private var outer: [Context] = []
     /// The lowest of them is its own: what ends that ends this task and what it started, and nothing else.
     private var hasOwn: Bool
-    private(set) var waiter: Waiter!
-    var wait = Wait.none
-    var timer: Timer?
+    @exclusivity(unchecked) private(set) var waiter: Waiter!
+    @exclusivity(unchecked) var wait = Wait.none
+    @exclusivity(unchecked) var timer: Timer?
     /// Arguments on its stack for the next resume.
-    var arguments: Int32
+    @exclusivity(unchecked) var arguments: Int32
+    /// The input of a stage's function: held until that has requested, or first waits.
+    var heldInput: Channel?
     /// The ports of the stage whose driver this task runs.
-    var ports: StagePorts?
+    @exclusivity(unchecked) var ports: StagePorts?
     private let completion: (LuaTask, TaskEnd) -> Void
     /// What `task:wait()` returns: messages, or why there are none.
     var result: TaskResult?

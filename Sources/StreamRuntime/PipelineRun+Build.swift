@@ -26,9 +26,10 @@ private struct Builder {
             return false
         case .channel(let channel):
             let source = Link(channel, .source)
-            // A merge or an end that takes nothing itself needs someone to move the values.
+            // A merge, an end that takes nothing itself, or a queue of its own needs someone to move the values.
             let isMerged: Bool = if case .merge? = chain.steps.first?.kind { true } else { false }
-            let isBare = chain.steps.isEmpty && (output != nil || chain.endsInChannelOrConnector)
+            let isQueued = chain.steps.first?.declaresQueue ?? chain.queue.isDeclared
+            let isBare = isQueued || chain.steps.isEmpty && (output != nil || chain.endsInChannelOrConnector)
             guard isMerged || isBare else { return rest(of: chain, from: source, path: path, into: output) }
             guard let front = front(of: chain, at: 0, path: path, into: output) else { return false }
             pipeline.pump(from: source, to: front, label: "the source", record: nil)
@@ -82,8 +83,11 @@ private struct Builder {
         if position < chain.steps.count {
             let step = chain.steps[position]
             link = inner(
-                PipelineSpec.Queue(capacity: step.split.front, bytes: step.bytes),
+                PipelineSpec.Queue(capacity: step.split.front, bytes: step.bytes, policy: step.policy),
                 name: "the queue of \"\(path + step.name)\"")
+            if case .process = step.kind, !step.isDealt, step.policy.overflow == .block, link.channel.capacity > 0 {
+                link.channel.holdIntake()  // until its function first waits: see StageWorker
+            }
         } else if let output {
             link = output
         } else if case .channel(let channel, let closes) = chain.sink {
@@ -91,6 +95,7 @@ private struct Builder {
             pipeline.add(link)
         } else {
             link = inner(chain.queue, name: "the queue of the sink")
+            if chain.queue.policy.overflow != .block { pipeline.record(queueOfSink: link, "\(path)buffer") }
         }
         for merge in chain.steps[index..<position] {
             guard case .merge(let chains) = merge.kind else { continue }
@@ -102,7 +107,10 @@ private struct Builder {
     }
 
     private func inner(_ queue: PipelineSpec.Queue, name: String) -> Link {
-        let link = Link(Channel(capacity: queue.capacity, bytes: queue.bytes, name: name))
+        let channel = Channel(
+            capacity: queue.capacity, bytes: queue.bytes, name: name, policy: queue.policy,
+            scheduler: pipeline.run.scheduler)
+        let link = Link(channel)
         pipeline.add(link)
         return link
     }
@@ -114,6 +122,7 @@ private struct Builder {
         _ step: Stage, of chain: Chain, at index: Int, _ input: Link, path: String, into output: Link?
     ) -> Link? {
         let record = PartRecord(path + step.name, input: input.channel)
+        record.tellsDrops = true
         pipeline.lock.withLock { pipeline.records.append(record) }
         let label = "\"\(path)\(step.name)\""
         switch step.kind {

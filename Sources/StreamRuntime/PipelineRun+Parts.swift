@@ -79,6 +79,7 @@ extension PipelineRun {
             $0.dropped += pump.dropped
             if output.isSink { $0.delivered += pump.sent }
         }
+        failIfFull(pump.fullQueue)
         producerEnded(output)
         partEnded()
     }
@@ -108,6 +109,7 @@ extension PipelineRun {
                 if output.isSink { $0.delivered += outlet.sent }
             }
             if let failure { fail(failure.description) }
+            if outlet.isFull { failIfFull(output.channel) }
             producerEnded(output)
             partEnded()
         }
@@ -130,6 +132,7 @@ extension PipelineRun {
                 if output?.isSink ?? true { $0.delivered += pump.sent }
                 if input.isSource { $0.created += pump.filtered + pump.sent + pump.dropped }
             }
+            failIfFull(pump.fullQueue)
             if let output { producerEnded(output) }
             partEnded()
         }
@@ -154,6 +157,7 @@ extension PipelineRun {
                 if output.isSink { $0.delivered += pump.sent }
                 if input.isSource { $0.created += pump.received }
             }
+            failIfFull(pump.fullQueue)
             producerEnded(output)
             partEnded()
         }
@@ -179,6 +183,7 @@ extension PipelineRun {
                 if output.isSink { $0.delivered += pump.sent }
                 if input.isSource { $0.created += pump.received }
             }
+            failIfFull(pump.fullQueue)
             producerEnded(output)
             partEnded()
         }
@@ -222,6 +227,7 @@ extension PipelineRun {
                     $0.delivered += pump.delivered(to: index)
                 }
             }
+            failIfFull(pump.fullQueue)
             for output in outputs { producerEnded(output.link) }
             partEnded()
         }

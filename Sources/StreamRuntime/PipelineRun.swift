@@ -85,6 +85,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
 
     func fail(_ message: String) { fail(ScriptFailure(message: message)) }
 
+    /// A part that is no stage has ended: at a queue that was full, and whose policy is to fail?
+    func failIfFull(_ queue: Channel?) { if let queue { fail("\(spec.place): \(queue.overflowMessage)") } }
+
     /// Sources end as at their natural end.
     func drain() {
         let (sources, pumps, groups) = lock.withLock {
@@ -142,6 +145,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             return feeds
         }
         for channel in left where HostAPI.feed(channel, -1) == 0 { channel.close() }
+        let shed = shed
+        count { $0.dropped += shed }
         let told = lock.withLock {
             isOver = true
             endReason = context.reason.map { context.cause ?? $0.description }

@@ -22,6 +22,9 @@ struct PipelineSpec {
     struct Queue {
         var capacity = 256
         var bytes = Channel.linkBytes
+        var policy = OverflowPolicy()
+        /// The script has asked for it: it is there also where a channel of the script's could be read or fed directly.
+        var isDeclared = false
     }
 
     struct SourceSpec {
@@ -74,6 +77,9 @@ struct PipelineSpec {
         var queue = 256
         /// Bound of the queue in bytes.
         var bytes = Channel.linkBytes
+        var policy = OverflowPolicy()
+        /// See `Queue.isDeclared`.
+        var declaresQueue = false
         var skipsErrors = false
         var memory = 0
         /// Several workers keep the order of the input.

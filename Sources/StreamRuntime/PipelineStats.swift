@@ -9,6 +9,8 @@ final class PartRecord {
     var meter = Meter()
     /// Its queue.
     var input: Channel?
+    /// What its queue drops is told here: of a branch it is told by the first step.
+    var tellsDrops = false
     /// Of what it dropped: what was over its limit, as `dropped` there.
     var limited: Meter?
     /// Where the counts are read while its function has the channels itself.
@@ -19,10 +21,75 @@ final class PartRecord {
         self.input = input
     }
 
+    /// With what its queue dropped.
     var counts: Meter.Counts {
-        guard let taps else { return meter.counts }
-        return Meter.Counts(received: taps.received.count, emitted: taps.emitted.count)
+        var counts = meter.counts
+        if let taps { counts = Meter.Counts(received: taps.received.count, emitted: taps.emitted.count) }
+        counts.dropped += shed
+        return counts
     }
+
+    /// What its queue dropped by its policy.
+    var shed: Int { tellsDrops ? input?.shed ?? 0 : 0 }
+}
+
+/// Values dropped, by reason.
+struct DropReasons {
+    private var counts: [(reason: String, count: Int)] = []
+
+    mutating func add(_ reason: String, _ count: Int) {
+        if let index = counts.firstIndex(where: { $0.reason == reason }) {
+            counts[index].count += count
+        } else {
+            counts.append((reason, count))
+        }
+    }
+
+    /// Of one step: what its queue dropped by its policy, and what found nobody at an early end.
+    init(_ record: PartRecord) {
+        let shed = record.shed
+        if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, shed) }
+        let limited = record.limited?.counts.dropped ?? 0
+        add("limited", limited)
+        add("ended", record.counts.dropped - shed - limited)
+    }
+
+    /// Of a pipeline that dropped so many in all.
+    init(_ records: [PartRecord], total: Int) {
+        var left = total
+        for record in records {
+            if record.tellsDrops, let queue = record.input, queue.overflow != .block {
+                add(queue.overflow.name, record.shed)
+            }
+            let limited = record.limited?.counts.dropped ?? 0
+            if record.limited != nil { add("limited", limited) }
+            left -= record.shed + limited
+        }
+        add("ended", left)
+    }
+
+    /// Sets the field `drops` of the table on top.
+    func push(_ stack: LuaStack) {
+        stack.pushTable()
+        for (reason, count) in counts {
+            stack.push(Int64(count))
+            stack.setField(-2, reason)
+        }
+        stack.setField(-2, "drops")
+    }
+}
+
+extension PipelineRun {
+    /// A queue in front of a sink that may drop values is told as a step.
+    func record(queueOfSink link: Link, _ name: String) {
+        let record = PartRecord(name, input: link.channel)
+        record.tellsDrops = true
+        record.taps = (Tap(link.channel, .received), Tap(link.channel, .received))
+        lock.withLock { records.append(record) }
+    }
+
+    /// Values that queues dropped by their policies. When all parts have ended.
+    var shed: Int { links.reduce(0) { $1.isSource || $1.isSink ? $0 : $0 + $1.channel.shed } }
 }
 
 /// One of the counts that make up the progress of a pipeline.
@@ -58,9 +125,7 @@ extension PipelineRun {
 
     /// Pushes the table that `p:stats()` returns.
     func pushStats(_ stack: LuaStack) {
-        let records = lock.withLock {
-            self.records.map { ($0.name, $0.counts, $0.input, limited: $0.limited?.counts.dropped ?? 0) }
-        }
+        let steps = lock.withLock { self.records.map { ($0, $0.counts, DropReasons($0)) } }
         let isOver = outcome != nil
         var total = account
         if !isOver {
@@ -69,7 +134,7 @@ extension PipelineRun {
             let progress = progress
             total.created = progress.entered
             total.delivered = progress.delivered
-            for (_, counts, _, _) in records {
+            for (_, counts, _) in steps {
                 total.filtered += counts.filtered
                 total.failed += counts.failed
                 total.dropped += counts.dropped
@@ -82,10 +147,12 @@ extension PipelineRun {
                 ("created", total.created), ("delivered", total.delivered), ("filtered", total.filtered),
                 ("failed", total.failed), ("dropped", total.dropped),
             ])
+        DropReasons(steps.map(\.0), total: total.dropped).push(stack)
         stack.pushTable()
-        for (index, (name, counts, input, limited)) in records.enumerated() {
+        for (index, (record, counts, drops)) in steps.enumerated() {
+            let input = record.input
             stack.pushTable()
-            stack.push(name)
+            stack.push(record.name)
             stack.setField(-2, "name")
             push(
                 stack,
@@ -94,9 +161,7 @@ extension PipelineRun {
                     ("failed", counts.failed), ("dropped", counts.dropped),
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
-            stack.pushTable()  // what was dropped, by reason
-            push(stack, [("limited", limited), ("ended", counts.dropped - limited)])
-            stack.setField(-2, "drops")
+            drops.push(stack)
             stack.setIndex(-2, Int64(index + 1))
         }
         stack.markArray()

@@ -25,6 +25,8 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private(set) var sent = 0, dropped = 0, filtered = 0
     /// Nobody wants the output any more.
     private(set) var isClosed = false
+    /// The queue that was full, where that is a failure; the pump ends then.
+    private(set) var fullQueue: Channel?
     /// Set before the wait that is open is ended, and read after a wait was begun: with the seat of the waiter, also in
     /// one total order, so whoever stops the pump finds its wait open, or the pump finds this set.
     private let stopRequested = Atomic<Bool>(false)
@@ -116,6 +118,11 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         return .again
     }
 
+    func overflowed(_ queue: Channel) {
+        fullQueue = queue
+        isClosed = true
+    }
+
     private func dropOutbox() {
         guard waiter.outbox.message != nil else { return }
         waiter.outbox.drop()
@@ -155,7 +162,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// Room for one message, or nil: waits, or closed (`isClosed`).
     private func makeRoom() -> Bool? {
         guard let output else { return true }
-        if output.capacity == 0 { return true }
+        if output.isOneByOne { return true }
         if gathered.count < grant && gathered.byteCount < Self.batchBytes { return true }
         flush()
         switch output.reserve(scheduler.batchLimit(min(256, max(1, output.capacity / 2))), waiter) {
@@ -177,17 +184,22 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     enum Emission { case sent, waits, closed }
 
     /// Passes on one message, whose objects it takes over unless the result is `.waits`; then it is to be offered again
-    /// (not with a rendezvous, where it counts as sent).
+    /// (not where values go one by one: there it counts as sent).
     func emit(_ message: MessagePointer) -> Emission {
         guard let output else {
             message.releaseObjects()
             sent += 1
             return .sent
         }
-        if output.capacity == 0 {
+        if output.isOneByOne {
+            if isClosed { return .closed }
             switch output.send(message, waiter) {
             case .sent:
                 sent += 1
+                return .sent
+            case .overflow:
+                sent += 1
+                overflowed(output)
                 return .sent
             case .waiting:
                 waitsForRoom = true
@@ -290,14 +302,14 @@ final class ValuePump: Pump, @unchecked Sendable {
                 pending = true
                 now = MessagePointer(message)
             }
-            let rendezvous = output?.capacity == 0
+            let isOneByOne = output?.isOneByOne ?? false
             switch emit(now) {
             case .sent:
                 created += 1
                 pending = false
                 values?.removeFirst()
             case .waits:
-                if rendezvous {
+                if isOneByOne {
                     created += 1
                     pending = false
                     values?.removeFirst()
@@ -369,13 +381,13 @@ final class ChannelPump: Pump, @unchecked Sendable {
                 continue
             }
             if toTake == 0 { return .over }
-            let rendezvous = output?.capacity == 0
+            let isOneByOne = output?.isOneByOne ?? false
             switch emit(message) {
             case .sent:
                 toTake -= 1
                 advance()
             case .waits:
-                if rendezvous {
+                if isOneByOne {
                     toTake -= 1
                     advance()
                 }

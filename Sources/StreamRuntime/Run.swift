@@ -243,9 +243,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// Standard input has one reader in a run. Returns the place of the one that it had before, or nil.
     func readStandardInput(_ pipeline: PipelineRun) -> String? {
+        readStandardInput(pipeline, place: pipeline.spec.place)
+    }
+
+    func readStandardInput(_ reader: AnyObject, place: String) -> String? {
         lock.withLock {
             if let standardInput { return standardInput.place }
-            standardInput = (pipeline.spec.place, ObjectIdentifier(pipeline))
+            standardInput = (place, ObjectIdentifier(reader))
             return nil
         }
     }
@@ -354,6 +358,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         if !waiting.isEmpty { return waiting }
         return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
     }
+
+    /// Places of the pipelines that have not ended, in the order of their declaration.
+    public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
 
     private func nothingMoves() {
         guard let (waiting, hasEnded) = reporting.withLock({ reportWaiting() }) else { return }

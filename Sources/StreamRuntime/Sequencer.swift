@@ -106,7 +106,7 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
             switch emit(message) {
             case .sent: advance(lane, batch)
             case .waits:
-                if output!.capacity == 0 {  // it waits in the waiter
+                if output!.isOneByOne {  // it waits in the waiter
                     advance(lane, batch)
                     flush()
                 }

@@ -28,8 +28,8 @@ struct SpecReader {
         stack.getField(table, name)
         return stack.makeReference()
     }
-    private func channel(_ table: Int32) -> Channel? {
-        stack.getField(table, "channel")
+    private func channel(_ table: Int32, _ name: String = "channel") -> Channel? {
+        stack.getField(table, name)
         defer { stack.pop() }
         return HostAPI.channel(stack, -1)
     }
@@ -80,7 +80,15 @@ struct SpecReader {
         chain.sink = try field(table, "sink") { sink throws(LuaProblem) in self.sink(sink) }
         chain.queue.capacity = Int(integer(table, "queue") ?? 256)
         if let bytes = integer(table, "queue_bytes") { chain.queue.bytes = Int(bytes) }
+        chain.queue.policy = policy(table)
+        chain.queue.isDeclared = flag(table, "has_buffer")
         return chain
+    }
+
+    private func policy(_ table: Int32) -> OverflowPolicy {
+        OverflowPolicy(
+            string(table, "overflow").flatMap { Overflow(name: $0) } ?? .block,
+            timeout: integer(table, "overflow_timeout") ?? 0, onDrop: channel(table, "on_drop"))
     }
 
     private func connector(_ table: Int32, _ kind: String) -> ConnectorOptions {
@@ -151,6 +159,8 @@ struct SpecReader {
         stage.workers = Int(integer(table, "workers") ?? 1)
         stage.queue = Int(integer(table, "queue") ?? 256)
         if let bytes = integer(table, "queue_bytes") { stage.bytes = Int(bytes) }
+        stage.policy = policy(table)
+        stage.declaresQueue = stage.policy.overflow != .block || flag(table, "has_buffer")
         stage.memory = Int(integer(table, "memory") ?? 0)
         stage.skipsErrors = string(table, "on_error") == "skip"
         stage.ordered = flag(table, "ordered")

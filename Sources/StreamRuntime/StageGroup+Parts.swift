@@ -30,6 +30,10 @@ extension StageGroup {
                 var totals = StageTotals()
                 totals.dropped = pump.dropped
                 totals.droppedOut = pump.dropped
+                if let queue = pump.fullQueue {
+                    pipeline.fail(
+                        describe(ScriptFailure(message: queue.overflowMessage), of: links.last!, value: nil))
+                }
                 ended(totals)
             }
             parts.pumps.append(sequencer!)

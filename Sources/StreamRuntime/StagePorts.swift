@@ -37,6 +37,8 @@ final class StagePorts {
     private(set) var droppedOut = 0, droppedIn = 0
     /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
     var onFailure: ((ScriptFailure) -> Bool)?
+    /// Told that the queue behind is full and its policy is to fail; the stage ends.
+    var onOverflow: ((Channel) -> Void)?
     /// Why the input or the output ended early, if a context ended.
     private(set) var endReason: Reason?
     /// What others may read meanwhile, and what of it stands there.
@@ -62,8 +64,8 @@ final class StagePorts {
         self.sequencer = sequencer
         outputLimit = output.map { max(1, min(256, $0.capacity / 2)) } ?? 0
         if let output {
-            driver.isRendezvous = output.capacity == 0
-            driver.grant = output.capacity == 0 ? 1 : 0
+            driver.isRendezvous = output.isOneByOne
+            driver.grant = output.isOneByOne ? 1 : 0
         }
     }
 
@@ -113,6 +115,10 @@ final class StagePorts {
             case .closed, .full:
                 droppedOut += written.dropValues()
                 driver.isClosed = true
+            case .overflow:
+                written.removeFirst()
+                driver.isClosed = true
+                onOverflow?(output)
             }
             return .ready
         }

@@ -63,6 +63,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             sequencer: seat.sequencer)
         worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
         ports.onFailure = { [self] failure in judge(failure) }
+        ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }
         if !isKey { ports.meter = group.meter }
     }
 
@@ -144,8 +145,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
 
     /// Starts a task of one of a stage's functions.
     private func call(
-        _ name: String, _ link: Int, context: Context? = nil, ports: StagePorts? = nil, push: (LuaStack) -> Void,
-        then: @escaping (TaskEnd) -> Void
+        _ name: String, _ link: Int, context: Context? = nil, ports: StagePorts? = nil, held: Channel? = nil,
+        push: (LuaStack) -> Void, then: @escaping (TaskEnd) -> Void
     ) {
         let before = stack.top
         stack.push(reference: reference(name, link))
@@ -155,6 +156,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             from: stack, arguments: arguments, context: context ?? group.context, origin: links[link].place,
             ports: ports
         ) { _, end in then(end) }
+        task?.heldInput = held
         if task == nil { then(.failed(Self.noMemory)) }
     }
 
@@ -178,7 +180,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .process:
             worker.stageInput = seat.input
             worker.stageOutput = seat.output
-            call("process", 0) { [self] stack in
+            call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)
                 HostAPI.pushContext(stack, group.context)
@@ -379,6 +381,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
 
     private func leave() {
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
+        ports.onOverflow = nil
         group.run.remove(worker)
     }
 }

@@ -10,9 +10,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     let name: String
     /// Runs the script's top level. Set before it starts.
     var isMain = false
-    private(set) var vm: LuaVM!
+    @exclusivity(unchecked) private(set) var vm: LuaVM!
     /// The task that runs now.
-    private(set) var current: LuaTask?
+    @exclusivity(unchecked) private(set) var current: LuaTask?  // this and `ready`: the worker's thread alone
+    /// Its seat, without a reference count for each look at it.
+    @exclusivity(unchecked) private(set) var currentSeat: Unmanaged<Waiter>?
     /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
     /// first.
     private let computing = Atomic<UInt>(0)
@@ -22,13 +24,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var startedTasks: UInt64 = 0
     /// The ports of those that drive a stage, in that order too: few, however many tasks there are.
     private var ports: [StagePorts] = []
-    private var ready = Deque<LuaTask>()
+    @exclusivity(unchecked) private var ready = Deque<LuaTask>()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
     /// Selects that no task uses now.
-    private var selects: [Select] = []
+    @exclusivity(unchecked) private var selects: [Select] = []
     /// Pipelines declared and not yet started: they start at the declaring code's next wait.
-    private var declared: [PipelineRun] = []
+    @exclusivity(unchecked) private var declared: [PipelineRun] = []
     /// The library's function that names pipelines without an end; 0: the library is not loaded.
     var unfinishedPipelines: Int32 = 0
     /// The library's function that runs a once function the first time; 0 as above.
@@ -70,8 +72,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// The channels of a stage whose function has them itself, and how many values it took from one and put into the
     /// other.
-    var stageInput: Channel?, stageOutput: Channel?
-    private(set) var taken = 0, put = 0
+    @exclusivity(unchecked) var stageInput: Channel?
+    @exclusivity(unchecked) var stageOutput: Channel?
+    @exclusivity(unchecked) private(set) var taken = 0
+    @exclusivity(unchecked) private(set) var put = 0
     /// Permits and reservations that its script has.
     var holdings = Holdings()
 
@@ -86,6 +90,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     // Under `inboxLock`: tasks whose wait was ended by others.
     private let inboxLock = Lock()
     private var readyInbox: [LuaTask] = []
+    /// Whether there is anything in these; written under the lock, before the wake that calls for a look.
+    private let hasInbox = Atomic<Bool>(false)
     private var calls: [(Worker) -> Void] = []
 
     init(run: Run, name: String, prepare: @escaping (Worker) -> Void) {
@@ -93,6 +99,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         self.name = name
         self.prepare = prepare
         super.init(scheduler: run.scheduler)
+    }
+
+    /// The same for what is called for each value: without a reference count.
+    @inline(__always)
+    static func with(_ vm: OpaquePointer?, _ body: (Worker) -> Int32) -> Int32 {
+        Unmanaged<Worker>.fromOpaque(LuaVM.owner(of: vm)!)._withUnsafeGuaranteedRef(body)
     }
 
     static func of(_ vm: OpaquePointer?) -> Worker {
@@ -112,13 +124,23 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     // MARK: From any thread
 
     func makeReady(_ task: LuaTask) {
-        inboxLock.withLock { readyInbox.append(task) }
+        if LuaVM.runningOwner == Unmanaged.passUnretained(self).toOpaque() {  // one of its own tasks, on its own thread
+            ready.append(task)
+            return
+        }
+        inboxLock.withLock {
+            readyInbox.append(task)
+            hasInbox.store(true, ordering: .releasing)
+        }
         wake()
     }
 
     /// Runs `body` on the worker's thread, between tasks.
     func call(_ body: @escaping (Worker) -> Void) {
-        inboxLock.withLock { calls.append(body) }
+        inboxLock.withLock {
+            calls.append(body)
+            hasInbox.store(true, ordering: .releasing)
+        }
         wake()
     }
 
@@ -296,6 +318,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 settle()
                 return .again
             }
+            if let held = task.heldInput {
+                task.heldInput = nil
+                held.openIntake()
+            }
             if !declared.isEmpty { startDeclared() }
         }
         if onIdle != nil, tasks.isEmpty, !ending, !endings.isEmpty {
@@ -316,14 +342,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     private func takeInbox() {
-        let (arrived, bodies) = inboxLock.withLock {
-            defer {
-                readyInbox.removeAll(keepingCapacity: true)
-                calls.removeAll()
-            }
-            return (readyInbox, calls)
-        }
-        ready.append(contentsOf: arrived)
+        guard hasInbox.load(ordering: .acquiring) else { return }
+        inboxLock.lock()
+        hasInbox.store(false, ordering: .relaxed)
+        ready.append(contentsOf: readyInbox)
+        readyInbox.removeAll(keepingCapacity: true)
+        let bodies = calls
+        calls = []
+        inboxLock.unlock()
         for body in bodies { body(self) }
     }
 
@@ -339,6 +365,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let arguments = max(0, task.arguments)
             task.arguments = 0
             current = task
+            currentSeat = .passUnretained(task.waiter)
             // One that was preempted still computes, and what its grace period has come to stands.
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
@@ -347,6 +374,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             vm.setEntered(task.entered)
             let resumption = vm.resume(task.stack, arguments: arguments)
             current = nil
+            currentSeat = nil
             var isVictim = false
             if case .preempted = resumption {
             } else {
@@ -377,7 +405,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     ready.prepend(task)
                     return true
                 }
-                run.environment.test?.noteStop(task.stack.place)
+                run.environment.test?.noteStop(vm.stopPlace)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
@@ -406,7 +434,11 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         switch ports.driver.takeRequest() {
         case .nothing: return nil
         case .input: return ports.refill(task.waiter)
-        case .output: return ports.send(task.waiter)
+        case .output:
+            let progress = ports.send(task.waiter)
+            // A queue that drops never makes it wait, so nothing else tells it of the end.
+            if ports.driver.isRendezvous, progress == .ready, let reason = task.context.reason { ports.abandon(reason) }
+            return progress
         case .judgement:
             ports.driver.pushFault(task.stack)
             let failure = memoryFailure ?? failure(task.stack, -1)
@@ -446,7 +478,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks() {
         for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
-            task.waiter.outbox.drop()
+            task.waiter.outcome = .ended(task.context.reason ?? .canceled)
+            task.waiter.dropOutbox()
+            if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
             task.wait.abandon()
             over(task, .stopped(task.context.reason ?? .canceled))
         }
@@ -500,7 +534,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 if case .sent = task.waiter.outcome { countSent(on: channel) }
                 if case .received = task.waiter.outcome { countReceived(from: channel) }
             }
-            task.waiter.outbox.drop()
+            task.waiter.dropOutbox()
             if case .select(let select) = task.wait {
                 HostAPI.count(task.waiter.outcome, of: select, in: self)
                 select.finish(task.waiter, task.waiter.outcome)

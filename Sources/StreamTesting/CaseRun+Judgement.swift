@@ -7,8 +7,10 @@ extension CaseRun {
     ///   - result: nil: the run has not ended, although everything was cancelled.
     ///   - leaked: what had to be cancelled, if that was asked for.
     ///   - waiting: what has not ended.
+    ///   - cut: places of the pipelines that had not ended when the body returned.
     func judge(
-        _ test: TestCase, _ run: Run, _ result: RunResult?, late: TestFailure?, leaked: [String], waiting: [String]
+        _ test: TestCase, _ run: Run, _ result: RunResult?, late: TestFailure?, leaked: [String], waiting: [String],
+        cut: [String]
     ) -> [TestFailure] {
         let asserted = test.failures
         var failures = asserted
@@ -29,7 +31,13 @@ extension CaseRun {
             failures.append(TestFailure(message: "the account of its pipelines does not balance: \(account)"))
         }
         if failures.isEmpty, declaration != nil, test.checks == 0 {
-            failures.append(TestFailure(message: "it asserts nothing: a case that cannot fail shows nothing"))
+            var message = "it asserts nothing: a case that cannot fail shows nothing"
+            if let place = cut.first {
+                message +=
+                    "\n  the pipeline of \(place) was cancelled when the body returned: wait for it, with :wait() or "
+                    + "stream.run()"
+            }
+            failures.append(TestFailure(message: message))
         }
         return failures
     }

@@ -41,7 +41,7 @@ extension CaseRun {
             late!.place = place
         }
         outcome.printed = recorder.text
-        outcome.failures = judge(test, run, state.result, late: late, leaked: [], waiting: [])
+        outcome.failures = judge(test, run, state.result, late: late, leaked: [], waiting: [], cut: [])
         return outcome
     }
 }

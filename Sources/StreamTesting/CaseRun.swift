@@ -100,6 +100,7 @@ struct CaseRun {
         outcome.time = scheduler.now
         var late = lateness(state, test, run, scheduler)
         var leaked: [String] = []
+        let running = run.runningPipelines
         if state.isBodyOver {
             if let declaration, declaration.reportsLeaks, !state.isOverdue {
                 scheduler.settle(until: { state.isOverdue || state.result != nil })
@@ -111,8 +112,10 @@ struct CaseRun {
             run.cancel(cause: "canceled")
         }
         scheduler.run(until: { state.result != nil || state.isOverdue })
+        if state.isOverdue, late == nil, state.result == nil || test.stopPlace != nil {
+            late = lateness(state, test, run, scheduler, afterBody: true)
+        }
         if state.isOverdue && state.result == nil {
-            late = late ?? lateness(state, test, run, scheduler, afterBody: true)
             let deadline = monotonicNow() + Self.patience
             run.cancel(cause: "canceled")
             scheduler.run(until: { state.result != nil || monotonicNow() > deadline })
@@ -121,7 +124,8 @@ struct CaseRun {
         outcome.steps = scheduler.steps
         outcome.printed = recorder.text
         outcome.failures = judge(
-            test, run, state.result, late: late, leaked: leaked, waiting: state.result == nil ? run.unfinished : [])
+            test, run, state.result, late: late, leaked: leaked, waiting: state.result == nil ? run.unfinished : [],
+            cut: running)
         return outcome
     }
 
@@ -138,6 +142,7 @@ struct CaseRun {
         } else {
             let passed = scheduler.now
             failure.message += "; on its clock \(seconds(passed)) have passed"
+            if passed == 0 { failure.message += ", which moves only when nothing has work left" }
             let waiting = run.unfinished
             if !waiting.isEmpty { failure.message += "\n  " + waiting.joined(separator: "\n  ") }
         }

@@ -192,7 +192,7 @@ private final class Runner {
         do throws(ConnectorError) {
             let file = try ScriptFile(path: path)
             let outcome = run(CaseRun(host: host, file: file, declaration: nil, watchdog: watchdog), seed: 0)
-            if let failure = outcome.failures.first { throw ConnectorError(failure.message) }
+            if let failure = outcome.failures.first { throw ConnectorError(failure.lines.joined(separator: "\n")) }
             guard !outcome.declarations.isEmpty else {
                 throw ConnectorError(
                     "\(path): no case is declared: require \"stream.test\" and declare one with "

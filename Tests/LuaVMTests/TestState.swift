@@ -65,12 +65,12 @@ final class TestState {
     /// How often the last program came back to the host.
     private(set) var waits = 0, preemptions = 0
 
-    init(memoryLimit: Int = 0, seed: UInt64 = 7) {
+    init(memoryLimit: Int = 0, seed: UInt64 = 7, hashSeed: UInt32? = nil) {
         LuaVM.attachThread()
         shared.initialize(to: TestObject(isShared: true))
         own.initialize(to: TestObject(isShared: false))
         let owner = Unmanaged.passUnretained(self).toOpaque()
-        vm = LuaVM(host: Self.host, owner: owner, memoryLimit: memoryLimit, seed: seed)!
+        vm = LuaVM(host: Self.host, owner: owner, memoryLimit: memoryLimit, seed: seed, hashSeed: hashSeed)!
         for (name, function) in Self.functions {
             vm.pushGlobals()
             vm.main.push(function)

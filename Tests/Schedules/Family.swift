@@ -45,8 +45,9 @@ package struct PlantedBug: Sendable {
 }
 
 package enum Families {
-    package static let cases = scriptCases + graphCases + workerCases
-    package static let all = channels + selects + contexts + scripts(cases)
+    package static let cases =
+        scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases
+    package static let all = channels + selects + limiters + contexts + scripts(cases)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -66,7 +67,7 @@ package enum Families {
         }
     }
 
-    package static let planted = plantedInChannels + plantedInSelects + plantedInContexts
+    package static let planted = plantedInChannels + plantedInSelects + plantedInLimiters + plantedInContexts
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

@@ -4,14 +4,16 @@ import Testing
 @testable import StreamCore
 
 /// Parties are numbers: 1...9 single messages, 10 and above batches, which ask for a tenth of their number of messages.
-private struct Table {
+struct ChannelTable {
     var state: ChannelState<Int>
     /// Waits that ended elsewhere.
     var stale: Set<Int> = []
     /// Stored messages, which the channel itself keeps.
     var stored = 0
 
-    init(_ capacity: Int, bytes: Int) { state = ChannelState(capacity: capacity, byteBound: bytes) }
+    init(_ capacity: Int, bytes: Int, overflow: Overflow = .block) {
+        state = ChannelState(capacity: capacity, byteBound: bytes, overflow: overflow)
+    }
 
     private func isLive(_ party: Int) -> Bool { !stale.contains(party) }
 
@@ -29,7 +31,16 @@ private struct Table {
                 return "stored"
             case .full: return "full"
             case .closed: return "closed"
+            case .evict: return "evict"
+            case .drop: return "drop"
+            case .fail: return "fail"
             }
+        case "evicted":
+            state.evicted(size: n)
+            stored -= 1
+        case "hold": state.hold()
+        case "open": state.open()
+        case "request": state.request(n)
         case "receive":
             switch state.receive(hasStored: stored > 0, wanted: { $0 / 10 }, isLive) {
             case .stored:
@@ -53,7 +64,7 @@ private struct Table {
             state.commit(bytes: bytes)
             stored += n
         case "take":
-            state.taken(n)
+            state.taken(n, bytes: bytes)
             stored -= n
         case "release": state.release(n)
         case "credit": state.credit(n, bytes: bytes)
@@ -80,8 +91,11 @@ private struct Table {
 
 struct ChannelStateTests {
     struct Case: CustomTestStringConvertible, Sendable {
-        let name: String, capacity: Int, bytes: Int, lines: [(String, String)]
-        init(_ name: String, _ capacity: Int, bytes: Int = .max, _ lines: [(String, String)]) {
+        let name: String, capacity: Int, bytes: Int, overflow: Overflow, lines: [(String, String)]
+        init(
+            _ name: String, _ capacity: Int, bytes: Int = .max, overflow: Overflow = .block, _ lines: [(String, String)]
+        ) {
+            self.overflow = overflow
             self.name = name
             self.capacity = capacity
             self.bytes = bytes
@@ -314,9 +328,9 @@ struct ChannelStateTests {
             ]),
     ]
 
-    @Test(arguments: single + batches + bytes + ends)
+    @Test(arguments: single + batches + bytes + ends + policies + requests)
     func table(_ test: Case) {
-        var table = Table(test.capacity, bytes: test.bytes)
+        var table = ChannelTable(test.capacity, bytes: test.bytes, overflow: test.overflow)
         for (line, answer) in test.lines {
             let got = table.run(line)
             #expect(got == answer, "\(test.name): \(line)")

@@ -175,10 +175,15 @@ import Testing
 
     /// A new example comes with a test.
     @Test func everyExample_isTested() throws {
-        let tested = ["balances", "busiest", "csv_to_json", "enrich", "even", "failed", "routes", "totals"]
+        let tested = [
+            "balances", "busiest", "csv_to_json", "degrade", "enrich", "even", "failed", "fan_out", "first_seen", "pool",
+            "rate_change", "routes", "shed", "sieve", "totals",
+        ]
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../scripts/examples")
-        let found = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(".lua") }
+        let found = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+            $0.hasSuffix(".lua") && !$0.hasSuffix("_test.lua")
+        }
         #expect(found.sorted() == tested.map { $0 + ".lua" })
     }
 }

@@ -64,8 +64,25 @@ import Testing
         ("p:buffer(3)", ["script.lua:3:", "buffer", "table", "3"]),
         ("p:buffer { capacity = -1 }", ["script.lua:3:", "capacity of :buffer", "-1"]),
         ("p:buffer { bytes = 'much' }", ["script.lua:3:", "bytes of :buffer", "much"]),
-        ("p:buffer { capacity = 3, overflow = 'latest' }", ["script.lua:3:", "overflow", "\"block\"", "latest"]),
-        ("p:buffer { timeout = 3 }", ["script.lua:3:", "'timeout'"]),
+        (
+            "p:buffer { capacity = 3, overflow = 'latest' }",
+            ["script.lua:3:", "capacity of :buffer", "keeps one value"]
+        ),
+        ("p:buffer { capacity = 3, overflow = 'drop_odlest' }", ["script.lua:3:", "did you mean 'drop_oldest'"]),
+        (
+            "p:map(print, { queue = { overflow = true } })",
+            ["script.lua:3:", "overflow of queue of stage \"map\"", "true"]
+        ),
+        ("p:buffer { capacity = 0, overflow = 'drop_oldest' }", ["script.lua:3:", "at least 1"]),
+        ("p:buffer { timeout = 3 }", ["script.lua:3:", "overflow = \"timeout\"", "\"block\""]),
+        ("p:buffer { overflow = 'timeout' }", ["script.lua:3:", "timeout of :buffer", "seconds (0.8)"]),
+        ("p:buffer { overflow = 'timeout', timeout = -1 }", ["script.lua:3:", "timeout of :buffer", "-1"]),
+        ("p:buffer { overflow = 'timeout', timeout = '5 parsecs' }", ["script.lua:3:", "5 parsecs"]),
+        (
+            "p:buffer { overflow = 'fail', on_drop = print }",
+            ["script.lua:3:", "on_drop of :buffer expected a channel"]
+        ),
+        ("p:buffer { on_drop = stream.chan(1) }", ["script.lua:3:", "on_drop of :buffer", "\"drop_oldest\""]),
         (
             "p:buffer { capacity = 3 }:map('m', print, { queue = 3 })",
             ["script.lua:3:", "stage \"m\"", "queue is set twice"]

@@ -29,7 +29,7 @@ import Testing
         for _ in 1...3 {
             let again = try TestRun(Self.lostUpdate, ["--seed", seed, "--filter", "two deposits"])
             #expect(again.status == 1)
-            #expect(again.output.contains("x_test.lua:15: expected 2, got 1"))
+            #expect(again.output.contains("x_test.lua:14: expected 2, got 1"))
             #expect(again.seed == seed)
         }
     }
@@ -70,7 +70,8 @@ import Testing
         end)
         """
 
-    private func printed(_ seed: String, _ more: [String: String] = [:], _ arguments: [String] = []) throws -> [String] {
+    private func printed(_ seed: String, _ more: [String: String] = [:], _ arguments: [String] = []) throws -> [String]
+    {
         var files = more
         files["helper.lua"] = "local t = {} for i = 1, 20 do t['h' .. i] = i end return t"
         files["x_test.lua"] = TestRun.head + Self.everything
@@ -83,7 +84,10 @@ import Testing
         #expect(first.count > 100)
         #expect(first == second)
         // And whatever ran before in the process.
-        let other = ["a_test.lua": TestRun.head + "test.case('a', { schedules = 5 }, function(t) t.equal(zeta, nil) zeta = { q = 1, r = 2 } end)"]
+        let other = [
+            "a_test.lua": TestRun.head
+                + "test.case('a', { schedules = 5 }, function(t) t.equal(zeta, nil) zeta = { q = 1, r = 2 } end)"
+        ]
         #expect(try printed("4711", other, ["a_test.lua"]) == first)
     }
 
@@ -114,7 +118,9 @@ import Testing
             end)
             """)
         #expect(run.output.contains("  ok      real"), "\(run.output)")
-        #expect(run.output.contains("x_test.lua:12: it did not end within 0.1 s of real time: it computes at x_test.lua:12"))
+        #expect(
+            run.output.contains("x_test.lua:12: it did not end within 0.1 s of real time: it computes at x_test.lua:12")
+        )
         #expect(!run.output.contains("--seed"))
         #expect(run.status == 1)
     }

@@ -21,7 +21,9 @@ struct TestRun {
     var output: String { outcome.output }
     var status: Int32 { outcome.status }
     /// The last line without the time, which is real.
-    var summary: String { outcome.lines.last.map { $0.prefix { $0 != "(" }.trimmingCharacters(in: .whitespaces) } ?? "" }
+    var summary: String {
+        outcome.lines.last.map { $0.prefix { $0 != "(" }.trimmingCharacters(in: .whitespaces) } ?? ""
+    }
 
     /// The seed of the first failure, from the command line that repeats it.
     var seed: String? {
@@ -84,14 +86,21 @@ struct TestRun {
                 #"got:      {"items": [{"name": "x"}, {"name": "b"}], "n": 1}"#,
             ]),
         Failing(
-            name: "NaN equals nothing", body: "t.equal(0 / 0, 0 / 0)", expected: ["NaN equals nothing, itself included"]),
-        Failing(name: "strings with control bytes", body: #"t.equal("a\0\27\xff", "")"#, expected: [#"got "a\x00\x1B\xFF""#]),
-        Failing(name: "host objects are the same or not", body: "t.equal(stream.chan(1), stream.chan(1))", expected: ["expected channel"]),
+            name: "NaN equals nothing", body: "t.equal(0 / 0, 0 / 0)", expected: ["NaN equals nothing, itself included"]
+        ),
+        Failing(
+            name: "strings with control bytes", body: #"t.equal("a\0\27\xff", "")"#, expected: [#"got "a\x00\x1B\xFF""#]
+        ),
+        Failing(
+            name: "host objects are the same or not", body: "t.equal(stream.chan(1), stream.chan(1))",
+            expected: ["expected channel"]),
         Failing(
             name: "near", body: "t.near(1, 2, 0.5)",
             expected: ["x_test.lua:2: expected 2, give or take 0.5, got 1, which is off by 1"]),
         Failing(name: "near and NaN", body: "t.near(0 / 0, 1, 1e9)", expected: ["got nan"]),
-        Failing(name: "a truth that is not true", body: "t.is_true(1)", expected: ["expected true, got 1 (is_true takes true"]),
+        Failing(
+            name: "a truth that is not true", body: "t.is_true(1)",
+            expected: ["expected true, got 1 (is_true takes true"]),
         Failing(name: "nil", body: "t.is_nil(false)", expected: ["expected nil, got false"]),
         Failing(
             name: "nothing raised", body: #"t.raises("x", function() end)"#,
@@ -100,10 +109,13 @@ struct TestRun {
             name: "another error", body: #"t.raises("^boom$", function() error("bang", 0) end)"#,
             expected: [#"expected an error that matches "^boom$", got "bang""#]),
         Failing(name: "fail", body: #"t.fail("so be it")"#, expected: ["x_test.lua:2: so be it"]),
-        Failing(name: "an assertion inside pcall", body: "pcall(t.equal, 1, 2) t.equal(1, 1)", expected: ["expected 2, got 1"]),
+        Failing(
+            name: "an assertion inside pcall", body: "pcall(t.equal, 1, 2) t.equal(1, 1)",
+            expected: ["expected 2, got 1"]),
         Failing(
             name: "an assertion in a task that nobody waits for",
-            body: "stream.go(function() t.equal(1, 2) end) stream.sleep(1)", expected: ["x_test.lua:2: expected 2, got 1"]),
+            body: "stream.go(function() t.equal(1, 2) end) stream.sleep(1)",
+            expected: ["x_test.lua:2: expected 2, got 1"]),
         Failing(
             name: "an assertion in a stage, inside pcall",
             body: """
@@ -114,7 +126,9 @@ struct TestRun {
         Failing(
             name: "an error, with the way there", body: "t.equal(1, 1) error(\"broken\")",
             expected: ["x_test.lua:2: broken", "stack traceback:"]),
-        Failing(name: "an error that is no string", body: "t.equal(1, 1) error({})", expected: ["an error that is no string"]),
+        Failing(
+            name: "an error that is no string", body: "t.equal(1, 1) error({})",
+            expected: ["an error that is no string"]),
         Failing(name: "no assertion", body: "", expected: ["it asserts nothing"]),
         Failing(
             name: "a pipeline whose failure nobody received",
@@ -126,7 +140,8 @@ struct TestRun {
             expected: [#"stage "bad""#, "x_test.lua:3: no"]),
         Failing(
             name: "a task whose failure nobody received",
-            body: #"t.equal(1, 1) stream.go(function() error("lost") end) stream.sleep(1)"#, expected: ["x_test.lua:2: lost"]),
+            body: #"t.equal(1, 1) stream.go(function() error("lost") end) stream.sleep(1)"#,
+            expected: ["x_test.lua:2: lost"]),
         Failing(
             name: "a deadlock, with where each waits",
             body: """
@@ -146,17 +161,21 @@ struct TestRun {
                 stream.go(function() stream.chan(0):recv() end)
                 stream.go(function() end)
                 """, options: "{ leaks = true }, ",
-            expected: ["leaked: it had to be cancelled", "x_test.lua:3: main is receiving from the channel of x_test.lua:3"]),
+            expected: [
+                "leaked: it had to be cancelled", "x_test.lua:3: main is receiving from the channel of x_test.lua:3",
+            ]),
         Failing(
             name: "a colon in place of the dot", body: "t:equal(1, 1)",
             expected: ["x_test.lua:2: t:equal(...) has t itself as its first argument: write t.equal(...)"]),
         Failing(
-            name: "a misspelt assertion", body: "t.equals(1, 1)", expected: ["x_test.lua:2: t has no 'equals' (did you mean 'equal'?)"]),
+            name: "a misspelt assertion", body: "t.equals(1, 1)",
+            expected: ["x_test.lua:2: t has no 'equals' (did you mean 'equal'?)"]),
         Failing(
             name: "a case in a case", body: "t.equal(1, 1) test.case(\"y\", function() end)",
             expected: ["x_test.lua:2: test.case belongs to the top level of the file"]),
         Failing(
-            name: "no tolerance", body: "t.near(1, 1)", expected: ["argument 3 of t.near expected a tolerance, a number from 0"]),
+            name: "no tolerance", body: "t.near(1, 1)",
+            expected: ["argument 3 of t.near expected a tolerance, a number from 0"]),
     ]
 
     @Test(arguments: failing) func aFailingCase(_ test: Failing) throws {
@@ -177,26 +196,53 @@ struct TestRun {
     static let passing: [(name: String, body: String)] = [
         ("1 and 1.0 are equal", "t.equal(1, 1.0) t.equal({ [1] = 2.0 }, { 2 })"),
         ("cycles", "local a, b = {}, {} a.a, b.a = a, b t.equal(a, b)"),
-        ("the same channel", "local c = stream.chan(0) t.equal({ c }, { c }) t.equal(t, t)"),
+        ("the same channel", "local c = stream.chan(0) t.equal({ c }, { c })"),
         ("null, booleans, nothing", "t.equal({ stream.null, false }, { stream.null, false }) t.equal(nil, nil)"),
         (
             "records that were not read are tables",
             #"t.equal(stream.from(stream.values { { a = 1, b = { 2 } } }):filter("f", function() return true end):collect(), { { a = 1, b = { 2 } } })"#
         ),
-        ("an answer of __eq counts", "local m = { __eq = function() return true end } t.equal(setmetatable({ 1 }, m), setmetatable({ 2 }, m))"),
+        (
+            "an answer of __eq counts",
+            "local m = { __eq = function() return true end } t.equal(setmetatable({ 1 }, m), setmetatable({ 2 }, m))"
+        ),
         ("near", "t.near(0.1 + 0.2, 0.3, 1e-9) t.near(math.huge, math.huge, 0) t.near(1, 1.5, 0.5)"),
-        ("raises: a pattern, or the text itself", #"t.raises("b.*m", function() error("boom") end) t.raises("[a-b", function() error("x [a-b") end)"#),
-        ("raises returns what was raised", "t.equal(t.raises(\"table\", function() error({ 7 }) end) ~= nil, true)"),
-        ("raises around a wait", #"t.raises("late", function() stream.sleep(5) error("late") end) t.equal(stream.now(), 5.0)"#),
-        ("a captured assertion in a stage", #"local equal = t.equal stream.from(stream.range(1, 2)):each("e", function(v) equal(v, v) end):collect()"#),
+        (
+            "raises: a pattern, or the text itself",
+            #"t.raises("b.*m", function() error("boom") end) t.raises("[a-b", function() error("x [a-b") end)"#
+        ),
+        ("raises returns what was raised", "t.equal(t.raises(\"[7]\", function() error({ 7 }) end)[1], 7)"),
+        (
+            "raises around a wait",
+            #"t.raises("late", function() stream.sleep(5) error("late") end) t.equal(stream.now(), 5.0)"#
+        ),
+        (
+            "a captured assertion in a stage",
+            #"local equal = t.equal stream.from(stream.range(1, 2)):each("e", function(v) equal(v, v) end):collect()"#
+        ),
         ("t through a channel", "local c = stream.chan(1) c:send(t) c:recv().equal(1, 1)"),
         ("an hour", "for _ = 1, 3600 do stream.sleep(1) end t.equal(stream.now(), 3600.0)"),
-        ("the time of day follows", #"stream.sleep("90m") t.equal(os.date("!%F %T"), "2000-01-01 01:30:00") t.equal(os.clock(), 5400.0) t.equal(os.time(), 946684800 + 5400)"#),
+        (
+            "the time of day follows",
+            #"stream.sleep("90m") t.equal(os.date("!%F %T"), "2000-01-01 01:30:00") t.equal(os.clock(), 5400.0) t.equal(os.time(), 946684800 + 5400)"#
+        ),
         ("standard input is empty", "t.equal(stream.from(stream.stdin()):collect(), {})"),
-        ("what is left waiting is cancelled", "t.equal(1, 1) stream.go(function() t.equal({ stream.chan(0):recv() }, { nil, \"canceled\" }) end) stream.sleep(0)"),
-        ("a pipeline that goes on is cancelled", "t.equal(1, 1) stream.from(stream.range(1, math.huge)):to(stream.null_sink()) stream.sleep(0)"),
-        ("a received failure is no failure", #"local p = stream.from(stream.values { 1 }):map("m", function() error("no") end):to(stream.null_sink()) t.is_nil((p:wait()))"#),
-        ("the run's pipelines", "local n = 0 stream.from(stream.range(1, 9)):to(function(v) n = n + v end) stream.run() t.equal(n, 45)"),
+        (
+            "what is left waiting is cancelled",
+            "t.equal(1, 1) stream.go(function() t.equal({ stream.chan(0):recv() }, { nil, \"canceled\" }) end) stream.sleep(0)"
+        ),
+        (
+            "a pipeline that goes on is cancelled",
+            "t.equal(1, 1) stream.from(stream.ticker(1)):to(stream.null_sink()) stream.sleep(3)"
+        ),
+        (
+            "a received failure is no failure",
+            #"local p = stream.from(stream.values { 1 }):map("m", function() error("no") end):to(stream.null_sink()) t.is_nil((p:wait()))"#
+        ),
+        (
+            "the run's pipelines",
+            "local n = 0 stream.from(stream.range(1, 9)):to(function(v) n = n + v end) stream.run() t.equal(n, 45)"
+        ),
         ("options", "t.raises(\"unknown option of t.sink: 'capacty'\", function() t.sink { capacty = 1 } end)"),
     ]
 

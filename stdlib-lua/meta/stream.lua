@@ -30,7 +30,9 @@ local stream = {}
 ---@class stream.Queue
 ---@field capacity? integer  values; 256 unless said, 0 is a rendezvous
 ---@field bytes? integer|string  "64MB" unless said; one larger value passes alone
----@field overflow? "block"
+---@field overflow? "block"|"drop_newest"|"drop_oldest"|"latest"|"fail"|"timeout"  when it is full; default "block"
+---@field timeout? stream.Duration  of "timeout": so long who sends waits
+---@field on_drop? stream.Channel  is offered what is dropped
 
 ---@class stream.RouteBranch
 ---@field name? string
@@ -46,6 +48,7 @@ local stream = {}
 ---@field queue? integer|stream.Queue
 
 ---@class stream.StageStats
+---@field drops stream.Drops
 ---@field name string
 ---@field received integer
 ---@field emitted integer
@@ -55,7 +58,17 @@ local stream = {}
 ---@field queued integer
 ---@field capacity integer
 
+---@class stream.Drops  values dropped, by reason
+---@field ended integer  that found nobody at an early end
+---@field limited? integer
+---@field drop_newest? integer
+---@field drop_oldest? integer
+---@field latest? integer
+---@field fail? integer
+---@field timeout? integer
+
 ---@class stream.Stats
+---@field drops stream.Drops
 ---@field created integer
 ---@field delivered integer
 ---@field filtered integer
@@ -75,7 +88,7 @@ local stream = {}
 ---@class stream.Channel
 local Channel = {}
 ---@param value any
----@param timeout? stream.Duration
+---@param timeout? stream.Duration  0: it does not wait
 ---@return boolean?, stream.Reason?
 function Channel:send(value, timeout) end
 ---@return boolean?, stream.Reason?
@@ -92,6 +105,50 @@ function Channel:close() end
 function Channel:is_closed() end
 ---@return integer
 function Channel:capacity() end
+---@param n integer|number  so many more values may come into the queue in front of a stage; of a stage's input only
+function Channel:request(n) end
+
+---@class stream.Reader
+local Reader = {}
+---@param n integer  at most so many bytes
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read(n, timeout) end
+---@param n integer
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_exactly(n, timeout) end
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_line(timeout) end
+---@param timeout? stream.Duration
+---@return string?, stream.Reason?
+function Reader:read_all(timeout) end
+---@return fun(): string?
+function Reader:lines() end
+function Reader:close() end
+
+---@class stream.Writer
+local Writer = {}
+---@param bytes string
+---@param timeout? stream.Duration
+---@return integer taken, stream.Reason?
+function Writer:write(bytes, timeout) end
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Writer:flush(timeout) end
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Writer:close(timeout) end
+
+---Of recv, send, after and default a case has exactly one; false disables it.
+---@class stream.Case
+---@field recv? stream.Channel|false
+---@field send? stream.Channel|false
+---@field value? any  what `send` sends
+---@field after? stream.Duration|false  taken when no other was by then
+---@field default? boolean  taken at once when no other is ready
+---@field run? fun(value: any, reason: stream.Reason?): any ...  what it returns follows the case's number
 
 ---@alias stream.ContextKey string|number|boolean
 
@@ -180,8 +237,104 @@ function Run:cancel(cause) end
 ---@return stream.Stats
 function Run:stats() end
 
+---@class stream.LimiterOptions
+---@field name? string
+---@field bounds? number[]  the lowest and the highest rate
+---@field out_of_bounds? "reject"|"clamp"|"fixed_window"
+---@field keys? integer  so many keys have a limiter of their own at a time; 10000 unless said
+
+---@class stream.TokenBucket: stream.LimiterOptions
+---@field rate number  tokens a second, 0.000001 to 1000000000
+---@field burst? integer  one second's worth unless said
+
+---@class stream.LeakyBucket: stream.LimiterOptions
+---@field rate number
+---@field capacity integer  so many may wait
+
+---@class stream.Window: stream.LimiterOptions
+---@field limit integer
+---@field window stream.Duration
+
+---@class stream.Limiter
+local Limiter = {}
+---Whether n pass now.
+---@param n? integer
+---@return boolean
+function Limiter:allow(n) end
+---@param n? integer
+---@param timeout? stream.Duration
+---@return boolean?, stream.Reason?
+function Limiter:wait(n, timeout) end
+---Seconds to wait, and a function that gives back what is not used.
+---@param n? integer
+---@return number?, (fun())|stream.Reason
+function Limiter:reserve(n) end
+---@return number
+function Limiter:rate() end
+---@param rate number
+function Limiter:set_rate(rate) end
+---@param burst integer
+function Limiter:set_burst(burst) end
+---@return integer
+function Limiter:available() end
+---@param key string|number|boolean
+---@return stream.Limiter
+function Limiter:of(key) end
+
+---@class stream.AdaptiveLimiter: stream.Limiter
+local AdaptiveLimiter = {}
+---@param latency stream.Duration
+---@param ok? boolean  true unless said
+function AdaptiveLimiter:report(latency, ok) end
+
+---@class stream.Permit
+local Permit = {}
+function Permit:release() end
+
+---@class stream.Concurrency
+local Concurrency = {}
+---@param timeout? stream.Duration
+---@return stream.Permit?, stream.Reason?
+function Concurrency:acquire(timeout) end
+---Calls fn while it holds a permit.
+---@param fn function
+---@return any ...
+function Concurrency:run(fn, ...) end
+---@return integer
+function Concurrency:available() end
+---@param key string|number|boolean
+---@return stream.Concurrency
+function Concurrency:of(key) end
+
+---@param options stream.TokenBucket
+---@return stream.Limiter
+function stream.token_bucket(options) end
+---@param options stream.LeakyBucket
+---@return stream.Limiter
+function stream.leaky_bucket(options) end
+---@param options stream.Window
+---@return stream.Limiter
+function stream.fixed_window(options) end
+---@param options stream.Window
+---@return stream.Limiter
+function stream.sliding_window(options) end
+---@param options { limit: integer, name?: string, keys?: integer }
+---@return stream.Concurrency
+function stream.concurrency(options) end
+---@param options { min: number, max: number, target: stream.Duration, burst?: integer, name?: string, keys?: integer }
+---@return stream.AdaptiveLimiter
+function stream.adaptive(options) end
+
+---@class stream.LimitOptions
+---@field mode? "wait"|"drop"|{ to: stream.Sink|stream.Channel }
+---@field key? string|fun(value: any): string|number|boolean  each key has a limiter of its own
+
 ---@class stream.Pipeline
 local Pipeline = {}
+---@param limiter stream.Limiter|stream.TokenBucket
+---@param options? stream.LimitOptions
+---@return stream.Pipeline
+function Pipeline:limit(limiter, options) end
 ---@return stream.Pipeline
 ---@overload fun(self, fn: function|stream.StageTable, options?: stream.StageOptions): stream.Pipeline
 function Pipeline:map(name, fn, options) end
@@ -272,6 +425,24 @@ function stream.sink(name) end
 ---@param capacity integer  0: a rendezvous
 ---@return stream.Channel
 function stream.chan(capacity) end
+---Takes one case that is ready, at random where several are, and waits for one where none is. Returns its number, and
+---the value received, true for a send, or nil and "closed"; or what the case's `run` returned. Without a case: nil and
+---why the task's context ended.
+---@param cases (stream.Case|false)[]
+---@return integer? which
+---@return any value
+---@return stream.Reason? reason
+function stream.select(cases) end
+---@param source stream.Source|stream.Channel  a file, standard input, or a channel of strings
+---@param options? { limit?: integer|string }  of a line
+---@return stream.Reader?, stream.Reason?
+function stream.reader(source, options) end
+---@param sink stream.Sink|stream.Channel  a file, standard output or error, the null sink, or a channel
+---@return stream.Writer?, stream.Reason?
+function stream.writer(sink) end
+---@param capacity? integer|string  bytes, "64KB" unless said
+---@return stream.Reader, stream.Writer
+function stream.pipe(capacity) end
 ---A task in this worker; tasks of one worker switch only where they wait.
 ---@param fn function
 ---@return stream.Task

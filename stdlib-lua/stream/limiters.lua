@@ -11,7 +11,7 @@ local most_sliding = 10000000  -- each may need a place in the log
 
 local function rate_of(what, value)
   if type(value) ~= "number" or not (value >= least_rate and value <= most_rate) then
-    misuse(("%s expected a rate from %s to %d a second, got %s"):format(what, "0.000001", 1000000000, host.kind(value)))
+    misuse(("%s expected a rate from 0.000001 to 1000000000 a second, got %s"):format(what, host.kind(value)))
   end
   return value
 end
@@ -32,15 +32,17 @@ end
 
 local policies = { reject = true, clamp = true, fixed_window = true }
 
--- The parts of `options` that all limiters have, for the host; `rate` is what it begins at. Returns also the rate within
--- the bounds.
+-- The parts of `options` that all limiters have, for the host; `rate` is what it begins at. Returns also the rate
+-- within the bounds.
 local function common(what, options, rate)
   local result = {}
   if options.keys ~= nil then result.keys = whole("keys of " .. what, options.keys, 1, 100000000) end
   if options.out_of_bounds ~= nil then
     local policy = text("out_of_bounds of " .. what, options.out_of_bounds)
     if not policies[policy] then unknown(("out_of_bounds of %s:"):format(what), policy, policies) end
-    if options.bounds == nil then misuse(("out_of_bounds of %s goes with bounds = { lowest, highest }"):format(what)) end
+    if options.bounds == nil then
+      misuse(("out_of_bounds of %s goes with bounds = { lowest, highest }"):format(what))
+    end
     result.out_of_bounds = policy
   end
   if options.bounds == nil then return result, rate and rate_of("rate of " .. what, rate) end
@@ -49,7 +51,8 @@ local function common(what, options, rate)
     misuse(("bounds of %s expected the lowest and the highest rate, such as { 1, 10000 }, got %s"):format(
       what, host.kind(bounds)))
   end
-  local low, high = rate_of("the first of bounds of " .. what, bounds[1]), rate_of("the second of bounds of " .. what, bounds[2])
+  local low = rate_of("the first of bounds of " .. what, bounds[1])
+  local high = rate_of("the second of bounds of " .. what, bounds[2])
   if low > high then
     misuse(("bounds of %s expected the lowest rate first, got { %s, %s }"):format(what, low, high))
   end
@@ -172,8 +175,8 @@ function Pipeline.limit(self, limiter, options)
   end
   if not host.is_limiter(limiter) then
     if type(limiter) ~= "table" or getmetatable(limiter) ~= nil then
-      misuse(("limit expected a limiter such as stream.token_bucket { ... }, or its options { rate =, burst = }, got %s")
-        :format(host.kind(limiter)))
+      misuse(("limit expected a limiter such as stream.token_bucket { ... }, or its options { rate =, burst = }, "
+        .. "got %s"):format(host.kind(limiter)))
     end
     limiter = make.token_bucket(limiter)
   end

@@ -4,7 +4,7 @@ local host = ...
 local misuse, place = host.misuse, host.place
 local options_of, connectors = host.part "options", host.part "connectors"
 local unknown, check_options, whole = options_of.unknown, options_of.check, options_of.whole
-local policy, check_end = options_of.policy, connectors.check_end
+local policy, text, check_end = options_of.policy, options_of.text, connectors.check_end
 
 local Pipeline = {}
 local pipeline_meta = {
@@ -28,24 +28,67 @@ local function expect_pipeline(self, method)
   end
 end
 
--- A queue is a capacity, or what :buffer takes. Returns values and bytes; nil: the default.
-local queue_options = { capacity = true, bytes = true, overflow = true }
+-- A queue is a capacity, or what :buffer takes. Returns the fields that a step or an end has for it; nil: the default.
+local queue_options = { capacity = true, bytes = true, overflow = true, timeout = true, on_drop = true }
+local policies = { block = true, drop_newest = true, drop_oldest = true, latest = true, fail = true, timeout = true }
+local queue_fields = { "queue", "queue_bytes", "overflow", "overflow_timeout", "on_drop" }
+
+local function overflow_of(what, queue, fields)
+  local overflow = queue.overflow == nil and "block" or text("overflow of " .. what, queue.overflow)
+  if not policies[overflow] then unknown(("overflow of %s:"):format(what), overflow, policies) end
+  if overflow == "timeout" then
+    local seconds = host.duration(queue.timeout)
+    if not seconds then
+      misuse(([[timeout of %s expected the time that who sends waits: seconds (0.8) or text such as "800ms", got %s]])
+        :format(what, host.kind(queue.timeout)))
+    end
+    fields.overflow_timeout = math.tointeger(math.min(seconds, 9e9) * 1e9 // 1)
+  elseif queue.timeout ~= nil then
+    misuse(('timeout of %s goes with overflow = "timeout", and it has "%s"'):format(what, overflow))
+  end
+  if overflow == "latest" then
+    if queue.capacity ~= nil and queue.capacity ~= 1 then
+      misuse(('capacity of %s: overflow = "latest" keeps one value, the newest; leave it out, or use "drop_oldest"')
+        :format(what))
+    end
+    fields.queue = 1
+  elseif overflow == "drop_oldest" and fields.queue == 0 then
+    misuse(('capacity of %s expected at least 1 with overflow = "drop_oldest", got 0'):format(what))
+  end
+  if queue.on_drop ~= nil then
+    if not host.is_channel(queue.on_drop) then
+      misuse(("on_drop of %s expected a channel, got %s"):format(what, host.kind(queue.on_drop)))
+    end
+    if overflow == "block" then
+      misuse(('on_drop of %s: with overflow = "block" nothing is dropped; say which values are, "drop_oldest" for one')
+        :format(what))
+    end
+    fields.on_drop = queue.on_drop
+  end
+  fields.overflow = overflow
+end
 
 local function queue_of(what, queue)
-  if type(queue) ~= "table" then return queue ~= nil and whole(what, queue, 0, 1 << 30) or nil end
+  if type(queue) ~= "table" then return { queue = queue ~= nil and whole(what, queue, 0, 1 << 30) or nil } end
   check_options(what, queue, queue_options)
-  if queue.overflow ~= nil and queue.overflow ~= "block" then
-    misuse(([[overflow of %s: supported is "block" (who sends waits), got %s]]):format(what, host.kind(queue.overflow)))
-  end
-  local bytes
+  local fields = {}
   if queue.bytes ~= nil then
-    bytes = host.size(queue.bytes)
+    local bytes = host.size(queue.bytes)
     if not bytes or bytes < 1 then
       misuse(([[bytes of %s expected a size such as 1048576 or "64MB", got %s]]):format(what, host.kind(queue.bytes)))
     end
+    fields.queue_bytes = bytes
   end
-  local capacity = queue.capacity
-  return capacity ~= nil and whole("capacity of " .. what, capacity, 0, 1 << 30) or nil, bytes
+  if queue.capacity ~= nil then fields.queue = whole("capacity of " .. what, queue.capacity, 0, 1 << 30) end
+  overflow_of(what, queue, fields)
+  return fields
+end
+
+-- Gives a step, or the end of a chain, the queue of a :buffer.
+local function set_queue(to, buffer)
+  for _, name in ipairs(queue_fields) do to[name] = buffer[name] end
+  to.has_buffer = true
+  return to
 end
 
 -- A pipeline is used: it is not open any more, and if it ran without an end of its own, it does not.
@@ -79,9 +122,8 @@ end
 local function stages_of(self, keep)
   local stages = table.move(self.stages, 1, #self.stages, 1, {})
   local buffer = rawget(self, "buffer_set")
-  if buffer and (keep or (#stages == 0 and self.source.kind == "channel")) then
-    stages[#stages + 1] = { op = "pass", name = "buffer", place = buffer.place, queue = buffer.capacity,
-      queue_bytes = buffer.bytes }
+  if buffer and keep then
+    stages[#stages + 1] = set_queue({ op = "pass", name = "buffer", place = buffer.place }, buffer)
     buffer = nil
   end
   return stages, buffer
@@ -100,7 +142,7 @@ local function extend(self, stage)
       misuse(("stage \"%s\": its queue is set twice, by the :buffer before it too; leave one of them out"):format(
         stage.name))
     end
-    stage.queue, stage.queue_bytes = buffer.capacity, buffer.bytes
+    set_queue(stage, buffer)
   end
   stages[#stages + 1] = stage
   local result = derive(self, { stages = stages })
@@ -133,11 +175,11 @@ end
 
 -- ---- Ends -------------------------------------------------------------------------------------------------------
 
--- What the host gets of a chain.
+-- What the host gets of a chain. Into a channel nothing is put through a queue of the pipeline, unless one is asked for.
 local function chain_of(self, sink)
-  local stages, buffer = stages_of(self, sink == nil)
-  return { source = self.source, stages = stages, sink = sink, place = place(), queue = buffer and buffer.capacity,
-    queue_bytes = buffer and buffer.bytes }
+  local stages, buffer = stages_of(self, sink == nil or sink.kind == "channel")
+  local chain = { source = self.source, stages = stages, sink = sink, place = place() }
+  return buffer and set_queue(chain, buffer) or chain
 end
 
 -- Ends a pipeline: the host runs it, or the branch that it belongs to gets it.

@@ -18,10 +18,10 @@ function Pipeline.buffer(self, options)
   if type(options) ~= "table" then
     misuse(("buffer expected a table, :buffer { capacity = 1000 }, got %s"):format(host.kind(options)))
   end
-  local capacity, bytes = queue_of(":buffer", options)
+  local buffer = queue_of(":buffer", options)
+  buffer.place = place()
   use(self)
-  return keep_open(derive(self, {
-    stages = stages_of(self, true), buffer_set = { capacity = capacity, bytes = bytes, place = place() } }))
+  return keep_open(derive(self, { stages = stages_of(self, true), buffer_set = buffer }))
 end
 
 function Pipeline.batch(self, options)

@@ -76,7 +76,7 @@ local function stage_of(self, op, name, code, options, extra)
   local isolated = switch("isolated of stage \"" .. name .. "\"", options.isolated)
   stage.key = check_key(name, options.key)
   code.key = type(stage.key) == "function" and stage.key or nil
-  stage.queue, stage.queue_bytes = queue_of("queue of stage \"" .. name .. "\"", options.queue)
+  for field, value in pairs(queue_of("queue of stage \"" .. name .. "\"", options.queue)) do stage[field] = value end
   stage.has_queue = options.queue ~= nil
   if options.memory ~= nil then
     local bytes = host.size(options.memory)

@@ -80,6 +80,8 @@ bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
 void *shim_vm_owner(shim_vm *vm);
+/* The owner of the state that this thread resumes now, or NULL. */
+void *shim_running_owner(void);
 shim_usage shim_vm_usage(const shim_vm *vm);
 /* Fields of records that were taken out of their messages since the beginning. */
 uint64_t shim_vm_decoded_fields(const shim_vm *vm);
@@ -90,6 +92,9 @@ void shim_control_set(shim_vm *vm, uint32_t bits);
 void shim_control_clear(shim_vm *vm, uint32_t bits);
 /* How many contexts the running task has entered: the host sets it before each resume and whenever it changes. */
 void shim_set_entered(shim_vm *vm, int entered);
+/* Where the last SHIM_CONTROL_KILL found the script, "script.lua:12"; "" before the first. The traceback of a coroutine that
+ * a hook has stopped may be an instruction behind. */
+const char *shim_vm_stopped_at(const shim_vm *vm);
 /* True once the state was stopped for its memory limit. */
 bool shim_vm_over_memory(const shim_vm *vm);
 
@@ -239,6 +244,9 @@ void shim_task_free(shim_vm *vm, int reference);
 bool shim_can_wait(lua_State *L);
 /* Where the innermost Lua function of `co` is: "script.lua:12". Fills text. [-0, +0, -] */
 void shim_where(lua_State *co, char *text, size_t size);
+/* Encodes the value at `index` alone in the state's scratch buffer. NULL: shim_encode_problem says why not. */
+const msg_header *shim_encode_scratch(lua_State *L, int index, shim_vm *vm);
+const char *shim_encode_problem(shim_vm *vm);
 void shim_set_inbox(shim_vm *vm, const msg_header *message);
 /* A buffer of the state for the message that a host function is about to send. */
 shim_buffer *shim_scratch(shim_vm *vm);

@@ -57,20 +57,4 @@ struct FixedWindow: Sendable {
         left += new - limit
         limit = new
     }
-
-    /// When the next `n` pass, after those for which it was asked before.
-    struct Plan {
-        var state: FixedWindow
-        var now: Int64
-
-        mutating func place(_ n: Int64) -> Int64 {
-            state.settle(now)
-            if !state.holds(n) {
-                now = state.began + state.window
-                state.settle(now)
-            }
-            state.take(n, now)
-            return now
-        }
-    }
 }

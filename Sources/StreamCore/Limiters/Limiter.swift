@@ -12,7 +12,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     public let name: String
     private let scheduler: Scheduler
     /// The same, without a reference count for each decision.
-    private unowned(unsafe) let clock: Scheduler
+    private let clock: Unmanaged<Scheduler>
     private let word = LimiterWord()
     private let lock = Lock()
     private var queue: LimiterQueue<Party>
@@ -41,10 +41,10 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// - Parameters:
     ///   - spec: its rate is within its bounds.
     ///   - fault: a planted bug: it exists so that the tests can be tested.
-    init(_ spec: LimiterSpec, scheduler: Scheduler, isChild: Bool, fault: LimiterFault?) {
+    package init(_ spec: LimiterSpec, scheduler: Scheduler, isChild: Bool, fault: LimiterFault?) {
         self.spec = spec
         self.scheduler = scheduler
-        clock = scheduler
+        clock = .passUnretained(scheduler)
         self.isChild = isChild
         self.fault = fault
         name = spec.name
@@ -114,7 +114,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
 
     /// At the present time.
     @inline(__always)
-    public func allow(_ n: Int64) -> Bool { allow(n, clock.now) }
+    public func allow(_ n: Int64) -> Bool { allow(n, clock._withUnsafeGuaranteedRef { $0.now }) }
 
     public enum Waiting: Equatable {
         case granted
@@ -151,11 +151,11 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// would have got, is for others; only once.
     public func giveBack(_ ticket: UInt64, _ now: Int64) { locked(now) { _ in _ = queue.giveBack(ticket, now) } }
 
-    public func giveBackNow(_ ticket: UInt64) { giveBack(ticket, clock.now) }
+    public func giveBackNow(_ ticket: UInt64) { giveBack(ticket, scheduler.now) }
 
     /// Gives a reservation back if its time has not come.
     public func giveBackUnused(_ ticket: UInt64, before time: Int64) {
-        let now = clock.now
+        let now = scheduler.now
         if now < time { giveBack(ticket, now) } else { forget(ticket, now) }
     }
 
@@ -168,15 +168,15 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// Takes the next `n` tokens that nobody waits for, now or as they come.
     public func reserve(_ n: Int64, _ now: Int64) -> Reservation {
         locked(now) { _ in
-            switch queue.ask(n, now, limit: nil) {
+            switch queue.ask(n, now, limit: nil, isPromise: true) {
             case .granted:
                 lastTicket += 1
-                queue.reserved(lastTicket, n, now)
+                queue.book(lastTicket, n, at: nil, now)
                 return .reserved(ticket: lastTicket, time: now)
             case .refused(let reason): return .refused(reason)
             case .queued(let time):
                 lastTicket += 1
-                queue.enqueue(lastTicket, n, nil, limit: nil)
+                queue.book(lastTicket, n, at: time ?? .max / 4, now)
                 return .reserved(ticket: lastTicket, time: time ?? .max / 4)
             }
         }
@@ -191,7 +191,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
         locked(now) { _ in queue.put(1) }
     }
 
-    public func releaseNow() { release(clock.now) }
+    public func releaseNow() { release(scheduler.now) }
 
     // MARK: What it says
 
@@ -263,7 +263,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
 
     private func change(_ now: Int64, _ body: (inout LimiterRule) -> Void) {
         locked(now) { told in
-            _ = queue.serve(now, claim: { _ in false }, onlyReservations: true)
+            queue.reach(now)
             var rule = queue.rule
             body(&rule)
             for (party, reason) in queue.change(now, claim: { $0.waiter.claim($0.generation) }, to: rule) {

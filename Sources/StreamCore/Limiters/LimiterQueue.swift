@@ -10,14 +10,11 @@ struct LimiterQueue<Party> {
     struct Entry {
         let id: UInt64
         let n: Int64
-        /// Nil: a reservation.
-        let party: Party?
+        let party: Party
         /// It must not end later than this, or fails with that reason.
         let limit: WaitLimit?
         /// It ended otherwise, and is passed over.
         var isDead = false
-        /// Nobody can give it back any more.
-        var isFinal = false
     }
 
     /// A reservation that got its tokens and may still be given back.
@@ -35,6 +32,8 @@ struct LimiterQueue<Party> {
     var capacity: Int64?
     private var entries = Deque<Entry>()
     private var dead = 0
+    /// In order of time.
+    private var bookings: [LimiterBooking] = []
     /// Tokens that those who wait want.
     private(set) var wanted: Int64 = 0
     /// Tokens of those who were served and have not resumed.
@@ -52,7 +51,7 @@ struct LimiterQueue<Party> {
     }
 
     /// Nobody waits, nothing is held, nothing can be given back: the atomic word alone says what the state is.
-    var isQuiet: Bool { entries.isEmpty && held == 0 && spent.isEmpty }
+    var isQuiet: Bool { entries.isEmpty && held == 0 && spent.isEmpty && bookings.isEmpty }
     var isEmpty: Bool { entries.isEmpty }
     var waiting: Int { entries.count - dead }
 
@@ -64,13 +63,43 @@ struct LimiterQueue<Party> {
     /// Whole tokens for those who do not wait.
     mutating func available(_ now: Int64) -> Int64 {
         settle(now)
-        return entries.isEmpty ? max(0, rule.available(now) - held) : 0
+        guard entries.isEmpty else { return 0 }
+        var most = max(0, rule.available(now) - held)
+        if bookings.isEmpty { return most }
+        // as much as leaves each booking what it needs
+        var least: Int64 = 0
+        while least < most {
+            let middle = least + (most - least + 1) / 2
+            if holds(middle, now) { least = middle } else { most = middle - 1 }
+        }
+        return least
     }
 
     /// A leaky bucket fills up for one who waits for several drops.
-    private var bound: Int64 { capacity == nil ? 0 : max(held, entries.first?.n ?? 0) }
+    private var bound: Int64 { capacity == nil ? 0 : max(held, entries.first?.n ?? 0, bookings.first?.n ?? 0) }
 
+    /// Brings the state to `now`: what was booked until then is taken at its time.
     private mutating func settle(_ now: Int64) {
+        while let first = bookings.first, first.time <= now {
+            advance(first.time)
+            bookings.removeFirst()
+            rule.take(first.n, first.time)
+            if !first.isFinal { spend(first.id, first.n, first.time) }
+            plan = nil
+        }
+        advance(now)
+    }
+
+    /// Whether `n` are there, and each booking gets what it needs although they are taken.
+    private func holds(_ n: Int64, _ now: Int64) -> Bool {
+        guard rule.holds(held + n, now) else { return false }
+        if bookings.isEmpty { return true }
+        var state = rule
+        state.take(held + n, now)
+        return LimiterPlan.fits(bookings[...], into: &state, isLeaky: capacity != nil)
+    }
+
+    private mutating func advance(_ now: Int64) {
         rule.settle(now, bound: bound)
         clock = max(clock, now)
         guard !spent.isEmpty, case .bucket(let bucket) = rule else { return }
@@ -85,7 +114,7 @@ struct LimiterQueue<Party> {
     /// Takes `n` if they are there and nobody waits for them.
     mutating func take(_ n: Int64, _ now: Int64) -> Bool {
         settle(now)
-        guard entries.isEmpty, rule.holds(held + n, now) else { return false }
+        guard entries.isEmpty, holds(n, now) else { return false }
         rule.take(n, now)
         plan = nil
         return true
@@ -98,16 +127,21 @@ struct LimiterQueue<Party> {
         case refused(Reason)
     }
 
-    /// What a wait for `n` comes to now. With `.queued` it has to `enqueue` then.
-    mutating func ask(_ n: Int64, _ now: Int64, limit: WaitLimit?, mayBeMore: Bool = false) -> Answer {
+    /// What a wait for `n` comes to now. With `.queued` it has to `enqueue`, or to `book`, then.
+    ///
+    /// - Complexity: O(1) for a bucket without reservations; else, and with `isPromise`, O(those who wait and reservations).
+    mutating func ask(
+        _ n: Int64, _ now: Int64, limit: WaitLimit?, mayBeMore: Bool = false, isPromise: Bool = false
+    ) -> Answer {
         guard fits(n) else { return .refused(.limited) }
         if take(n, now) { return .granted }
         if let capacity, !mayBeMore {
             // one passes at once
-            let first: Int64 = entries.isEmpty && rule.holds(held + 1, now) ? 1 : 0
-            if wanted + n - first > capacity { return .refused(.limited) }
+            let first: Int64 = entries.isEmpty && holds(1, now) ? 1 : 0
+            let booked = bookings.reduce(0) { $0 + $1.n }
+            if wanted + booked + n - first > capacity { return .refused(.limited) }
         }
-        let end = planned(n, now)
+        let end = planned(n, now, isPromise: isPromise)
         if let limit, let end, !limit.allows(end) {
             plan = nil  // it was placed there
             return .refused(limit.reason)
@@ -116,33 +150,36 @@ struct LimiterQueue<Party> {
     }
 
     /// When `n` behind all who wait are there.
-    private mutating func planned(_ n: Int64, _ now: Int64) -> Int64? {
-        switch rule {
-        case .bucket(let bucket): return bucket.earliest(held + wanted + n)
-        case .permits: return nil
-        case .fixed, .sliding:
-            var plan = self.plan ?? currentPlan(now)
-            self.plan = nil
-            let end = plan.place(n, now)
-            self.plan = plan  // with this one in it, who queues up next
-            return end
-        }
+    private mutating func planned(_ n: Int64, _ now: Int64, isPromise: Bool) -> Int64? {
+        // Not to be promised: what a full bucket loses in the nanosecond to which a time is rounded is left out.
+        if case .bucket(let bucket) = rule, bookings.isEmpty, !isPromise { return bucket.earliest(held + wanted + n) }
+        var plan = self.plan ?? currentPlan(now)
+        self.plan = nil
+        let end = plan.place(n, now)
+        self.plan = plan  // with this one in it, who queues up next
+        return end
     }
 
     private func currentPlan(_ now: Int64) -> LimiterPlan {
-        var plan = LimiterPlan(rule, held: held, now)
+        var plan = LimiterPlan(rule, held: held, bookings, isLeaky: capacity != nil, now)
         for entry in entries where !entry.isDead { _ = plan.place(entry.n, now) }
         return plan
     }
 
-    /// Queues up. `party` nil: a reservation.
-    mutating func enqueue(_ id: UInt64, _ n: Int64, _ party: Party?, limit: WaitLimit?) {
+    /// Queues up.
+    mutating func enqueue(_ id: UInt64, _ n: Int64, _ party: Party, limit: WaitLimit?) {
         entries.append(Entry(id: id, n: n, party: party, limit: limit))
         wanted += n
     }
 
-    /// A reservation of what is there; it may be given back.
-    mutating func reserved(_ id: UInt64, _ n: Int64, _ now: Int64) { spend(id, n, now) }
+    /// Books `n` for `time`, as `ask` said it; what is there now is taken. It may be given back.
+    mutating func book(_ id: UInt64, _ n: Int64, at time: Int64?, _ now: Int64) {
+        guard let time else { return spend(id, n, now) }
+        // among those of the same time the last
+        let index = bookings.firstIndex { $0.time > time } ?? bookings.count
+        bookings.insert(LimiterBooking(id: id, n: n, time: time), at: index)
+        plan = nil
+    }
 
     private mutating func spend(_ id: UInt64, _ n: Int64, _ now: Int64) {
         switch rule {
@@ -158,31 +195,21 @@ struct LimiterQueue<Party> {
     // MARK: Serving
 
     /// Serves those whose tokens are there, in order. `claim` is false for one whose wait has ended otherwise.
-    /// `onlyReservations`: as far as they come first.
-    mutating func serve(_ now: Int64, claim: (Party) -> Bool, onlyReservations: Bool = false) -> [Party] {
+    mutating func serve(_ now: Int64, claim: (Party) -> Bool) -> [Party] {
         var told: [Party] = []
+        settle(now)
         while true {
             dropDead()
             guard let head = entries.first else { break }
-            if let party = head.party {
-                if onlyReservations { break }
-                settle(now)
-                guard rule.holds(held + head.n, now) else { break }
-                removeFirst()
-                if claim(party) {
-                    held += head.n
-                    served[head.id] = head.n
-                    told.append(party)
-                }
-            } else {
-                guard let time = rule.earliest(held + head.n, clock), time <= now else { break }
-                let moment = max(time, clock)
-                settle(moment)
-                removeFirst()
-                rule.take(head.n, moment)
-                if !head.isFinal { spend(head.id, head.n, moment) }
-            }
+            settle(now)  // for this head
+            guard holds(head.n, now) else { break }
+            removeFirst()
             plan = nil
+            if claim(head.party) {
+                held += head.n
+                served[head.id] = head.n
+                told.append(head.party)
+            }
         }
         settle(now)
         forgetOld(now)
@@ -194,8 +221,13 @@ struct LimiterQueue<Party> {
         guard let head = entries.first(where: { !$0.isDead }) else { return nil }
         // Tokens that are held flow over before one more of a full bucket is earned: it waits for those who hold them.
         if held > 0, held + head.n > max(rule.most, bound) { return nil }
-        return rule.earliest(held + head.n, now)
+        if bookings.isEmpty { return rule.earliest(held + head.n, now) }
+        var plan = LimiterPlan(rule, held: held, bookings, isLeaky: capacity != nil, now)
+        return plan.place(head.n, now).map { max($0, now + 1) }
     }
+
+    /// Takes what is booked until `now`: before the state machine changes.
+    mutating func reach(_ now: Int64) { settle(now) }
 
     private mutating func removeFirst() {
         let head = entries.removeFirst()
@@ -242,6 +274,11 @@ struct LimiterQueue<Party> {
             dropDead()
             return true
         }
+        settle(now)
+        if let index = bookings.firstIndex(where: { $0.id == id }) {
+            bookings.remove(at: index)
+            return true
+        }
         return restore(id, now)
     }
 
@@ -261,9 +298,16 @@ struct LimiterQueue<Party> {
         let reservation = spent[index]
         switch rule {
         case .bucket(var bucket):
-            let peak = spent[index...].reduce(reservation.peak) { max($0, $1.peak) }
-            let room = bucket.difference(.init(whole: bucket.burst, part: 0), peak)
-            if let room { bucket.put(min(room, .init(whole: reservation.n, part: 0))) }
+            // Its tokens are put back into the past: what would have flown over since then is lost, and the levels that
+            // other reservations are measured by were higher.
+            let full = TokenBucket.Level(whole: bucket.burst, part: 0)
+            var back = TokenBucket.Level(whole: reservation.n, part: 0)
+            for later in index..<spent.count {
+                let peak = spent[later].peak
+                spent[later].peak = min(full, bucket.sum(peak, back))
+                back = min(back, bucket.difference(full, peak) ?? .init(whole: 0, part: 0))
+            }
+            bucket.put(back)
             rule = .bucket(bucket)
         case .fixed(var window):
             window.put(reservation.n, takenIn: reservation.time)
@@ -285,7 +329,7 @@ struct LimiterQueue<Party> {
     /// Nobody can give this reservation back any more.
     mutating func forget(_ id: UInt64) {
         if let index = spent.firstIndex(where: { $0.id == id }) { removeSpent(index) }
-        if let index = index(of: id) { entries[index].isFinal = true }
+        if let index = bookings.firstIndex(where: { $0.id == id }) { bookings[index].isFinal = true }
     }
 
     /// Of windows: reservations that count no more.
@@ -328,19 +372,19 @@ struct LimiterQueue<Party> {
     /// Plans anew those who wait.
     private mutating func refit(_ now: Int64, claim: (Party) -> Bool) -> [(party: Party, reason: Reason)] {
         var failed: [(party: Party, reason: Reason)] = []
-        var plan = LimiterPlan(rule, held: held, now)
+        var plan = LimiterPlan(rule, held: held, bookings, isLeaky: capacity != nil, now)
         for index in entries.indices where !entries[index].isDead {
             let entry = entries[index]
-            guard let party = entry.party else {
-                _ = plan.place(entry.n, now)
-                continue
-            }
             var reason: Reason?
             if !fits(entry.n) {
                 reason = .limited
             } else if let limit = entry.limit {
                 var trial = plan
-                if let end = trial.place(entry.n, now), !limit.allows(end) { reason = limit.reason } else { plan = trial }
+                if let end = trial.place(entry.n, now), !limit.allows(end) {
+                    reason = limit.reason
+                } else {
+                    plan = trial
+                }
             } else {
                 _ = plan.place(entry.n, now)
             }
@@ -348,7 +392,7 @@ struct LimiterQueue<Party> {
             entries[index].isDead = true
             dead += 1
             wanted -= entry.n
-            if claim(party) { failed.append((party, reason)) }
+            if claim(entry.party) { failed.append((entry.party, reason)) }
         }
         dropDead()
         return failed
@@ -375,49 +419,7 @@ public struct WaitLimit: Sendable, Equatable {
     }
 }
 
-/// When the next ones would be served.
-enum LimiterPlan {
-    case bucket(TokenBucket, ahead: Int64)
-    case fixed(FixedWindow.Plan)
-    case sliding(SlidingWindow.Plan)
-    case none
-
-    init(_ rule: LimiterRule, held: Int64, _ now: Int64) {
-        switch rule {
-        case .bucket(let bucket): self = .bucket(bucket, ahead: held)
-        case .fixed(var window):
-            window.take(held, now)
-            self = .fixed(.init(state: window, now: now))
-        case .sliding(var window):
-            if held > 0 { window.take(held, now) }
-            self = .sliding(.init(state: window, now: now))
-        case .permits: self = .none
-        }
-    }
-
-    /// Nil: that is no matter of time.
-    mutating func place(_ n: Int64, _ now: Int64) -> Int64? {
-        switch self {
-        case .bucket(let bucket, let ahead):
-            self = .bucket(bucket, ahead: ahead + n)
-            return bucket.earliest(ahead + n)
-        case .fixed(var plan):
-            plan.now = max(plan.now, now)
-            let end = plan.place(n)
-            self = .fixed(plan)
-            return end
-        case .sliding(var plan):
-            self = .none
-            plan.now = max(plan.now, now)
-            let end = plan.place(n)
-            self = .sliding(plan)
-            return end
-        case .none: return nil
-        }
-    }
-}
-
 /// Bugs to be planted.
-enum LimiterFault: Equatable {
+package enum LimiterFault: Equatable {
     case tokensKept
 }

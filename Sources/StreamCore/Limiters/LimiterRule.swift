@@ -71,6 +71,9 @@ enum LimiterRule: Sendable {
         }
     }
 
+    /// Nothing that was taken counts any more.
+    func isFull(_ now: Int64) -> Bool { available(now) >= most }
+
     /// The most that is ever there at once.
     var most: Int64 {
         switch self {

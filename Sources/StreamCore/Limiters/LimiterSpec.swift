@@ -118,7 +118,7 @@ public struct LimiterSpec: Sendable {
         case (.sliding(var window), .slidingWindow(let limit, _)):
             window.change(limit: limit)
             return .sliding(window)
-        default: return resume(old.available(now), now)
+        default: return resume(old.isFull(now) ? .max : old.available(now), now)
         }
     }
 
@@ -143,6 +143,7 @@ public struct LimiterSpec: Sendable {
             same.change(limit: limit)
             return .fixed(same)
         }
-        return .fixed(FixedWindow(limit: limit, window: window, left: old.available(now), now: now))
+        let left = old.isFull(now) ? limit : old.available(now)
+        return .fixed(FixedWindow(limit: limit, window: window, left: left, now: now))
     }
 }

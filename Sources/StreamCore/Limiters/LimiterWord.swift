@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// A change of parameters writes a new slot and begins an epoch, so a decision that was computed with the old ones does not
 /// come about: it neither loses nor mints tokens. Epochs repeat, but each change moves the anchor to its own time, so for
-/// an old word to look like a new one, 2^15 changes would have to happen within a nanosecond. A slot is used again after 64
-/// epochs; who reads one that is being written computes nonsense, with arithmetic that does not trap, and its exchange fails.
+/// an old word to look like a new one, 2^15 changes would have to happen within a nanosecond. There are two slots, by turns:
+/// a limiter of a key is small. Who still reads the one of an old epoch while it is written anew computes nonsense, with
+/// arithmetic that does not trap, and its exchange fails.
 ///
 /// While the word is `isSlow` only the holder of the limiter's lock changes it.
 struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the slots follow the rule above
@@ -17,7 +18,7 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
     /// Tokens are kept in 47 bits, signed.
     static let leastTokens: Int64 = -(1 << 45)
 
-    private static let slotCount = 64
+    private static let slotCount = 2
 
     private let pair: UnsafeMutablePointer<Atomic<WordPair>>
     private let slots: UnsafeMutablePointer<LimiterSlot>

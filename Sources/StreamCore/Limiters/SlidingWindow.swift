@@ -72,18 +72,4 @@ struct SlidingWindow: Sendable {
     mutating func change(limit new: Int64) { limit = new }
     /// When the last one passed.
     var last: Int64 { log.last?.time ?? .min }
-
-    /// When the next `n` pass, after those for which it was asked before.
-    struct Plan {
-        var state: SlidingWindow
-        var now: Int64
-
-        mutating func place(_ n: Int64) -> Int64 {
-            state.settle(now)
-            now = max(now, state.earliest(n, now) ?? .max / 4)
-            state.settle(now)
-            state.take(n, now)
-            return now
-        }
-    }
 }

@@ -68,12 +68,15 @@ struct TokenBucket: Sendable {
 
     /// Puts `level` back: of tokens that were taken and not used.
     mutating func put(_ level: Level) {
-        tokens += level.whole
-        part += level.part
-        if part >= rate.token {
-            part -= rate.token
-            tokens += 1
-        }
+        let sum = sum(Level(whole: tokens, part: part), level)
+        tokens = sum.whole
+        part = sum.part
+    }
+
+    func sum(_ a: Level, _ b: Level) -> Level {
+        let part = a.part + b.part
+        return part >= rate.token
+            ? Level(whole: a.whole + b.whole + 1, part: part - rate.token) : Level(whole: a.whole + b.whole, part: part)
     }
 
     /// Lets the anchor follow when so many tokens were taken since that their number grows long. What is less than a unit

@@ -90,7 +90,7 @@ final class SingleSender: ChannelParty, @unchecked Sendable {  // as its parent
         case .closed:
             run.returned += 1
             finish()
-        case .full: run.fail("a send with a waiter was refused as full")
+        case .full, .overflow: run.fail("a send with a waiter was refused as full")
         }
     }
 

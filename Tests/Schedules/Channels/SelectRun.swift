@@ -201,7 +201,7 @@ final class SelectParty: Job, WaiterOwner, @unchecked Sendable {  // one thread,
             case .sent: settle(.sent(index: 0))
             case .closed: settle(.closed(index: 0))
             case .waiting: state = .waiting
-            case .full: run.fail("a send with a waiter was refused as full")
+            case .full, .overflow: run.fail("a send with a waiter was refused as full")
             }
         } else {
             switch channel.receive(into: inbox, waiter) {

@@ -186,6 +186,9 @@ extension HostAPI {
     static let channelClose: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         guard let channel = channel(stack, 1) else { return notAChannel(worker, stack, "close") }
+        if channel.keeper is Context {
+            return misuse(worker, stack, "close of a context's done channel, which its end closes: use ctx:cancel()")
+        }
         return channel.close() ? 0 : misuse(worker, stack, "close of a closed channel")
     }
 

@@ -96,12 +96,14 @@ extension HostAPI {
         }
     }
 
+    struct RaisedMistake: Error { let code: Int32 }
+
     /// The timeout of a wait at `index`; a failure has raised already.
-    static func waitLimit(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, Raised> {
+    static func waitLimit(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, RaisedMistake> {
         if stack.isNil(index) { return .success(nil) }
         if let time = nanoseconds(stack, index) { return .success(time) }
         let text = "argument \(index - 1) of wait expected \(durationHint), got \(stack.describe(index))"
-        return .failure(Raised(code: misuse(worker, stack, text)))
+        return .failure(RaisedMistake(code: misuse(worker, stack, text)))
     }
 
     static let taskWait: LuaFunction = { state, vm in

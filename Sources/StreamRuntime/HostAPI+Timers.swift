@@ -8,6 +8,12 @@ extension HostAPI {
     /// after(time): a channel that gets the time once, and is closed then.
     static let after: LuaFunction = { state, vm in makeTicker(state, vm, repeats: false) }
 
+    /// `<close>` of a ticker, a timer, a channel: what is closed already stays so.
+    static let channelScopeEnd: LuaFunction = { state, vm in
+        if let channel = channel(LuaStack(state), 1), !(channel.keeper is Context) { channel.close() }
+        return 0
+    }
+
     private static func makeTicker(_ state: OpaquePointer?, _ vm: OpaquePointer?, repeats: Bool) -> Int32 {
         let stack = LuaStack(state), worker = Worker.of(vm), name = repeats ? "ticker" : "after"
         guard let time = nanoseconds(stack, 1) else {

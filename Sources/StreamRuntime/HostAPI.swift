@@ -14,7 +14,7 @@ enum HostAPI {
             ("try_recv", channelTryReceive), ("range", channelRange), ("close", channelClose),
             ("is_closed", channelIsClosed), ("capacity", channelCapacity), ("request", channelRequest),
         ],
-        metamethods: [("__len", channelLength)])
+        metamethods: [("__len", channelLength), ("__close", channelScopeEnd)])
     static let pipelineType = LuaObjectType(
         "pipeline", phrase: "a pipeline", shared: false,
         methods: [("wait", pipelineWait), ("cancel", pipelineCancel), ("stats", pipelineStats)])

@@ -478,7 +478,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks() {
         for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
-            task.waiter.outbox.drop()
+            task.waiter.outcome = .ended(task.context.reason ?? .canceled)
+            task.waiter.dropOutbox()
+            if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
             task.wait.abandon()
             over(task, .stopped(task.context.reason ?? .canceled))
         }

@@ -25,6 +25,7 @@ import Testing
             ("ctx:with_value('k', nil)", "cannot send value: nil"),
             ("ctx:with_value('k', print)", "cannot send value: a function"),
             ("ctx:value()", "argument 1 of value expected a key"),
+            ("ctx:done():close()", "close of a context's done channel, which its end closes: use ctx:cancel()"),
             ("ctx:run(5)", "argument 1 of run expected a function, got number"),
             ("ctx.run(5, print)", "run expected a context, got number: call it as ctx:run(...)"),
             ("ctx:cancel({})", "argument 1 of cancel expected a cause, a string, got table"),
@@ -116,6 +117,25 @@ import Testing
                 "false\tdeadline exceeded", "true", "nil\tdeadline exceeded", "deadline exceeded", "not stopped",
             ])
         #expect(outcome.status == 0)
+    }
+
+    @Test func closeVariable_closesTickersAndChannels_andWhatIsClosedStaysSo() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            local ticker, channel, closed
+            do
+              local t <close> = stream.ticker("1ms")
+              local c <close> = stream.chan(1)
+              local d <close> = stream.chan(1)
+              ticker, channel, closed = t, c, d
+              assert(t:recv())
+              c:send(7)
+              d:close()
+            end
+            print(ticker:is_closed(), channel:recv(), closed:is_closed())
+            """)
+        #expect(outcome.output == "true\t7\ttrue\n" && outcome.status == 0, "\(outcome.errors)")
     }
 
     @Test func errorInOnEnd_namesItsLine_andStopsNoOther() throws {

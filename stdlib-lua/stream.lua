@@ -21,7 +21,9 @@ host.part "shapes"
 local stream = { from = pipelines.from }
 for name, make in pairs(host.part("connectors").make) do stream[name] = make end
 for name, make in pairs(host.part("limiters").make) do stream[name] = make end
-for name, make in pairs(host.part("bytes").make) do stream[name] = make end
+for _, name in ipairs { "reader", "writer", "pipe" } do  -- loaded by the first who needs it: start-up is short
+  stream[name] = function(...) return host.part("bytes").make[name](...) end
+end
 
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 

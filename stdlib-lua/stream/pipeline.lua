@@ -175,7 +175,7 @@ end
 
 -- ---- Ends -------------------------------------------------------------------------------------------------------
 
--- What the host gets of a chain. Into a channel nothing is put through a queue of the pipeline, unless one is asked for.
+-- What the host gets of a chain. A channel is put into directly, unless a queue in front of it is asked for.
 local function chain_of(self, sink)
   local stages, buffer = stages_of(self, sink == nil or sink.kind == "channel")
   local chain = { source = self.source, stages = stages, sink = sink, place = place() }

@@ -1,15 +1,10 @@
-// Selects: parties drawn by the seed, scripts, and the bugs planted in them.
+// Selects: parties drawn by the seed, and the bugs planted in them.
 import StreamCore
 
 extension Families {
-    package static let selects =
-        [
-            Family("selects: parties and channels drawn by the seed", share: 4000) { seed in
-                schedule(SelectRun(seed: seed))
-            }
-        ] + scripts(selectWorkerCases) + scripts(selectCases, share: 10)
-
-    package static let selectCasesOfAll = selectWorkerCases + selectCases
+    package static let selects = [
+        Family("selects: parties and channels drawn by the seed", share: 4000) { schedule(SelectRun(seed: $0)) }
+    ]
 
     package static let plantedInSelects = [
         PlantedBug("a select that takes every ready case", symptom: "delivered") {

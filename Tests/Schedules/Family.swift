@@ -45,9 +45,15 @@ package struct PlantedBug: Sendable {
 }
 
 package enum Families {
+    /// Scripts in which workers run side by side.
     package static let cases =
-        scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases
-    package static let all = channels + selects + contexts + limiters + scripts(cases)
+        scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases + byteStreamCases
+        + selectWorkerCases
+    /// Tasks of one worker take turns in the order in which they can go on, so a seed changes little there.
+    package static let oneWorkerCases = selectCases + contextCases + taskCases
+
+    package static let all =
+        channels + selects + contexts + limiters + scripts(cases) + scripts(oneWorkerCases, share: 10)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in

@@ -3,7 +3,8 @@ import Schedules
 import Testing
 
 @Suite struct SeededScriptTests {
-    private static let families = Families.scripts(Families.cases)
+    private static let cases = Families.cases + Families.oneWorkerCases
+    private static let families = Families.scripts(cases)
 
     @Test(arguments: families.indices) func everyOrder(_ index: Int) {
         let family = Self.families[index]
@@ -11,8 +12,8 @@ import Testing
         #expect(failing.isEmpty, "\(family.name): \(failing.count) of 20; first \(failing.first ?? "")")
     }
 
-    @Test(arguments: Families.cases.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
-        let script = Families.cases[index].script
+    @Test(arguments: cases.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
+        let script = Self.cases[index].script
         for seed in [7, 4711] as [UInt64] {
             let first = runSeeded(script, seed: seed), second = runSeeded(script, seed: seed)
             #expect(first.trace == second.trace)

@@ -1,13 +1,9 @@
 // Pipes, readers and writers over channels, in every order that a range of seeds gives.
-import Schedules
-import Testing
+import StreamRuntime
 
-@testable import StreamRuntime
-
-private let seeds: Range<UInt64> = 1..<51
 private let head = "local stream = require 'stream'\n"
 
-private let cases: [SeededCase] = [
+package let byteStreamCases: [SeededCase] = [
     SeededCase(
         name: "a pipe holds its capacity, and loses and reorders nothing",
         script: head + """
@@ -104,15 +100,3 @@ private let cases: [SeededCase] = [
             """,
         output: ["20"]),
 ]
-
-@Suite struct SeededByteStreamTests {
-    @Test(arguments: cases.indices) func everyOrder(_ index: Int) {
-        let test = cases[index]
-        var failing: [String] = []
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-    }
-}

@@ -1,20 +1,10 @@
-// Tasks, groups, workers and once functions in every order that a range of seeds gives.
+// The reports of what waits.
 import Schedules
 import Testing
 
 @testable import StreamRuntime
 
-@Suite struct SeededTaskTests {
-    @Test(arguments: Families.taskCases) func everyOrder(_ test: SeededCase) {
-        var failing: [String] = []
-        let seeds = UInt64(1)..<41
-        for seed in seeds {
-            let outcome = runSeeded(test.script, seed: seed)
-            if let problem = test.problem(outcome) { failing.append("\(problem): \(outcome.summary)") }
-        }
-        #expect(failing.isEmpty, "\(test.name): \(failing.count) of \(seeds.count); first \(failing.first ?? "")")
-    }
-
+@Suite struct WaitReportTests {
     @Test func aWaitThatOutlivesTheRun_isReportedOnceMore_andTheRunEnds() {
         let outcome = runSeeded(Families.taskCases.last!.script, seed: 1)
         #expect(outcome.result?.failures.count == 2)

@@ -1,24 +1,10 @@
-// Scripts that select, in some orders. The release binary runs many more: ScheduleTests.
+// What selects say in reports, and how they choose.
 import Schedules
 import Testing
 
 private let head = "local stream = require 'stream'\n"
 
-@Suite struct SeededSelectTests {
-    private static let families = Families.scripts(Families.selectCasesOfAll)
-
-    @Test(arguments: families.indices) func everyOrder(_ index: Int) {
-        let family = Self.families[index]
-        let failing = (UInt64(1)...20).flatMap { family.run($0).failures }
-        #expect(failing.isEmpty, "\(family.name): \(failing.count) of 20; first \(failing.first ?? "")")
-    }
-
-    @Test(arguments: Families.selectCasesOfAll.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
-        let script = Families.selectCasesOfAll[index].script
-        let first = runSeeded(script, seed: 4711), second = runSeeded(script, seed: 4711)
-        #expect(first.trace == second.trace && first.steps == second.steps && first.output == second.output)
-    }
-
+@Suite struct SelectScriptTests {
     /// What a waiting select is called in the report of a deadlock.
     @Test func deadlock_namesWhatIsSelectedOn() {
         let script =

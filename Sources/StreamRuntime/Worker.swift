@@ -260,6 +260,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         startedTasks += 1
         task.number = startedTasks
         task.ports = ports
+        task.deadlines = ports?.deadlines
+        task.deadlines?.reset()
         tasks[ObjectIdentifier(task)] = task
         if let ports {
             self.ports.append(ports)
@@ -370,6 +372,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
+                if let deadlines = task.deadlines { deadlines.driver.since = scheduler.now }
             }
             vm.setEntered(task.entered)
             let resumption = vm.resume(task.stack, arguments: arguments)
@@ -387,6 +390,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
                 if progress == .ready { continue }
                 task.arguments = -1  // a port's wait: its outcome is looked at before the next resume
+                task.deadlines?.enter(task)
                 if let reason = task.context.reason, task.waiter.claimCurrent() {
                     task.waiter.outcome = .ended(reason)
                     ready.prepend(task)
@@ -400,11 +404,18 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     over(task, .failed(failure))
                     return false
                 }
-                if !isVictim {
+                if let deadlines = task.deadlines, deadlines.isLive, deadlines.driver.hasTimedValue {
+                    deadlines.driver.isOverdue = true  // or its grace after an end of the value's context was over first
+                    vm.clearKill()
+                    over(task, .failed(ScriptFailure(message: "\(vm.stopPlace): \(Reason.deadlineExceeded)")))
+                    return false
+                }
+                if !isVictim && !(task.deadlines?.driver.isOverdue ?? false) {
                     vm.clearKill()
                     ready.prepend(task)
                     return true
                 }
+                vm.clearKill()
                 run.environment.test?.noteStop(vm.stopPlace)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
@@ -437,7 +448,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .output:
             let progress = ports.send(task.waiter)
             // A queue that drops never makes it wait, so nothing else tells it of the end.
-            if ports.driver.isRendezvous, progress == .ready, let reason = task.context.reason { ports.abandon(reason) }
+            if ports.driver.isRendezvous, progress == .ready, let reason = (ports.home ?? task.context).reason {
+                ports.abandon(reason)
+            }
             return progress
         case .judgement:
             ports.driver.pushFault(task.stack)

@@ -47,6 +47,7 @@ package struct PlantedBug: Sendable {
 package enum Families {
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases
+        + timeoutCases
     package static let all = channels + selects + contexts + limiters + scripts(cases)
 
     package static let channels = [

@@ -13,6 +13,9 @@ final class ValueDeadlines {
     /// Of stages that share a worker each may have a value: outermost first.
     private var contexts: [(link: Int, context: Context)] = []
 
+    /// It would have waited, but the context had ended: that is no rest from computing.
+    var isRefused = false
+
     init(driver: StageDriver, home: Context, links: Int, scheduler: Scheduler) {
         self.driver = driver
         self.home = home
@@ -42,6 +45,12 @@ final class ValueDeadlines {
         contexts.removeAll { $0.link >= link }
         driver.entered = contexts.last.map { $0.link + 1 } ?? 0
         task.setOutermost(contexts.last?.context ?? home)
+    }
+
+    /// Its task goes on after a wait.
+    func resumed() {
+        if !isRefused { driver.since = scheduler.now }
+        isRefused = false
     }
 
     /// Another task drives the stage.

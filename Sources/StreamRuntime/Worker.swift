@@ -372,7 +372,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
-                if let deadlines = task.deadlines { deadlines.driver.since = scheduler.now }
+                task.deadlines?.resumed()
             }
             vm.setEntered(task.entered)
             let resumption = vm.resume(task.stack, arguments: arguments)
@@ -393,6 +393,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 task.deadlines?.enter(task)
                 if let reason = task.context.reason, task.waiter.claimCurrent() {
                     task.waiter.outcome = .ended(reason)
+                    task.deadlines?.isRefused = true
                     ready.prepend(task)
                 }
                 return false

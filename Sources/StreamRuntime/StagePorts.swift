@@ -163,7 +163,8 @@ final class StagePorts {
             input?.forget()
             output?.forget()
             if let home, home.reason == nil {
-                driver.setLate(isDeadline: reason == .deadlineExceeded)  // the end of what its function does, not of the stage
+                // The end of what its function does, and not of the stage.
+                driver.setLate(isDeadline: reason == .deadlineExceeded)
             } else {
                 abandon(reason)
             }

@@ -401,7 +401,9 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasOverdue { context.end(at: group.run.scheduler.now + Self.teardownLimit) }
+        if failure != nil || stopped != nil || wasOverdue {
+            context.end(at: group.run.scheduler.now + Self.teardownLimit)
+        }
         call("teardown", link, context: context) {
             $0.push(reason)
         } then: { [self] end in

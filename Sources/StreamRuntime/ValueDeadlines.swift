@@ -23,9 +23,6 @@ final class ValueDeadlines {
         self.scheduler = scheduler
     }
 
-    /// Its pipeline goes on, so what ends now is a value.
-    var isLive: Bool { home.reason == nil }
-
     /// The task that runs is about to wait, or asks for its context: from now on it is in its value's.
     func enter(_ task: LuaTask) {
         guard driver.hasFreshValue else { return }
@@ -51,6 +48,15 @@ final class ValueDeadlines {
     func resumed() {
         if !isRefused { driver.since = scheduler.now }
         isRefused = false
+    }
+
+    /// Its task was stopped: the failure, unless the pipeline has ended, or it had no value. A grace after the end of the
+    /// value's context may have been over before the driver's own.
+    func stopped(_ task: LuaTask, isVictim: Bool, at place: String) -> ScriptFailure? {
+        let isOver = driver.isOverdue || isVictim && task.context.reason != nil
+        guard isOver, home.reason == nil, driver.hasTimedValue else { return nil }
+        driver.isOverdue = true
+        return ScriptFailure(message: "\(place): \(Reason.deadlineExceeded)")
     }
 
     /// Another task drives the stage.

@@ -405,18 +405,15 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     over(task, .failed(failure))
                     return false
                 }
-                if let deadlines = task.deadlines, deadlines.isLive, deadlines.driver.hasTimedValue {
-                    deadlines.driver.isOverdue = true  // or its grace after an end of the value's context was over first
-                    vm.clearKill()
-                    over(task, .failed(ScriptFailure(message: "\(vm.stopPlace): \(Reason.deadlineExceeded)")))
+                vm.clearKill()
+                if let failure = task.deadlines?.stopped(task, isVictim: isVictim, at: vm.stopPlace) {
+                    over(task, .failed(failure))
                     return false
                 }
                 if !isVictim && !(task.deadlines?.driver.isOverdue ?? false) {
-                    vm.clearKill()
                     ready.prepend(task)
                     return true
                 }
-                vm.clearKill()
                 run.environment.test?.noteStop(vm.stopPlace)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false

@@ -26,7 +26,7 @@ import Testing
         (":map('m', print, { timeout = 0/0 })", ["timeout of stage \"m\"", "duration over 0", "nan"]),
         (":filter('m', print, { timeout = '5 parsecs' })", ["timeout of stage \"m\"", "seconds (0.8)", "5 parsecs"]),
         (":each('m', print, { timeout = '0ms' })", ["timeout of stage \"m\"", "duration over 0", "0ms"]),
-        (":scan('m', 0, print, { timeout = {} })", ["timeout of stage \"m\"", "duration over 0", "a table"]),
+        (":scan('m', 0, print, { timeout = {} })", ["timeout of stage \"m\"", "duration over 0", "{}"]),
         (":flat_map('m', print, { timeout = true })", ["timeout of stage \"m\"", "duration over 0", "true"]),
         (":map('m', print, { timout = 1 })", ["stage \"m\"", "'timout'", "did you mean 'timeout'?"]),
         (

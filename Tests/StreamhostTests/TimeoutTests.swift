@@ -43,7 +43,9 @@ import Testing
             print(check(p).delivered, p:stats().failed)
             """)
         #expect(outcome.lines == ["1", "3", "4", "true", "3\t1"], "\(outcome.errors)")
-        #expect(outcome.errors.contains("skipped: stage \"work\" (script.lua:7): script.lua:8: deadline exceeded (value: 2)"))
+        #expect(
+            outcome.errors.contains(
+                "skipped: stage \"work\" (script.lua:7): script.lua:8: deadline exceeded (value: 2)"))
         #expect(outcome.status == 0)
     }
 
@@ -136,12 +138,15 @@ import Testing
             """)
         #expect(outcome.lines == ["1 3 4 9", "9"], "\(outcome.errors)")
         #expect(
-            outcome.errors.components(separatedBy: "stage \"sum\" (script.lua:9): its state is the initial one again").count
+            outcome.errors.components(separatedBy: "stage \"sum\" (script.lua:9): its state is the initial one again")
+                .count
                 == 3, "\(outcome.errors)")
     }
 
-    @Test(arguments: ["{}", "{ workers = 3 }", "{ workers = 3, ordered = true }",
-        "{ workers = 3, key = function(v) return v end }", "{ workers = 2, ordered = true, key = function(v) return v % 7 end }",
+    @Test(arguments: [
+        "{}", "{ workers = 3 }", "{ workers = 3, ordered = true }",
+        "{ workers = 3, key = function(v) return v end }",
+        "{ workers = 2, ordered = true, key = function(v) return v % 7 end }",
         "{ queue = 0 }", "{ queue = 1 }",
     ])
     func severalWorkers_loseTheValuesThatTookTooLong_andNoOther(_ options: String) throws {
@@ -211,7 +216,7 @@ import Testing
         #expect(outcome.lines == ["1", "10", "2", "3", "30", "4", "40", "true", "1"], "\(outcome.errors)")
         #expect(
             outcome.errors.contains(
-                "skipped: stage \"inner\" (script.lua:9): script.lua:10: deadline exceeded (value: {n = 2})"),
+                "skipped: stage \"inner\" (script.lua:7): script.lua:10: deadline exceeded (value: {n = 2})"),
             "\(outcome.errors)")
     }
 
@@ -223,8 +228,10 @@ import Testing
                 { timeout = "20ms", isolated = false, on_error = "skip" }):to(function(v) print(v) end)
             print(p:wait())
             """)
-        #expect(outcome.lines.last?.contains("nil\tstage \"work\" (script.lua:8): its worker was stopped") == true)
-        #expect(outcome.lines.last?.contains("the generator in it cannot begin anew: script.lua:8: deadline exceeded") == true)
+        #expect(outcome.lines.last?.contains("nil\tstage \"work\" (script.lua:7): its worker was stopped") == true)
+        #expect(
+            outcome.lines.last?.contains("the generator in it cannot begin anew: script.lua:8: deadline exceeded")
+                == true)
     }
 
     /// The loop ends when it sees the deadline; a machine that is busy may take the grace away from some, not from all.

@@ -123,7 +123,7 @@ extension Families {
                 check(p)
                 print(ok, why)
                 """,
-            output: ["nil\tstage \"work\" (script.lua:12): deadline exceeded (value: 3)"]),
+            output: ["nil\tstage \"work\" (script.lua:10): script.lua:11: deadline exceeded (value: 3)"]),
         SeededCase(
             name: "flat_map: what was emitted in time has left, and an emit that waits ends at the deadline",
             script: head + """
@@ -167,7 +167,7 @@ extension Families {
                     local ok, why = stream.sleep(v == 2 and 1 or 0)
                     return v .. (why or "")
                   end, { timeout = 0.1, isolated = false })
-                  :filter("untimed", function(v) return stream.sleep(0) end, { isolated = false }):collect()
+                  :filter("untimed", function(v) stream.sleep(0) return true end, { isolated = false }):collect()
                 for _, v in ipairs(t) do print(v) end
                 """,
             output: [

@@ -156,6 +156,9 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             step = status == LUA_OK || status == LUA_YIELD ? settle(L, d) : STEP_FAILED;
             continue;
         case STEP_FAILED:
+            if (d->overdue)
+                return shim_value_stop(L);
+            value_failed(L, d, 0);
             d->failed++;
             return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED);
         case STEP_MARK:
@@ -214,6 +217,11 @@ static int start(lua_State *L) {
     bool folds = d->stage == SHIM_STAGE_SCAN || d->stage == SHIM_STAGE_REDUCE; /* the state is first, and is kept */
     bool lets_go = d->stage != SHIM_STAGE_COLLECT && shim_lets_go(L, FUNCTION, folds ? 1 : 0, !folds);
     d->record = lets_go ? shim_push_transient(L) : NULL;
+    if (d->limits != NULL) {
+        lua_pushvalue(L, FUNCTION);
+        shim_limit_function(L, d, 0);
+        lua_replace(L, FUNCTION);
+    }
     d->step = STEP_NEXT;
     return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
 }
@@ -224,6 +232,9 @@ static int emit(lua_State *L);
 static int emit_done(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
+    shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
+    if (d->late != 0)
+        return emit_late(L, d);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -232,7 +243,8 @@ static int emit_done(lua_State *L, int status, lua_KContext context) {
 static int emit_again(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
-    return emit(L);
+    shim_driver *d = lua_touserdata(L, lua_upvalueindex(1));
+    return d->late != 0 ? emit_late(L, d) : emit(L);
 }
 
 /* emit(value): true, or nil, "closed" when nobody wants more. Upvalue: the driver. [-1, +1 or 2, e] */

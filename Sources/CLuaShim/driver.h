@@ -56,6 +56,30 @@ static inline int emit_closed(lua_State *L, shim_driver *d, bool first) {
     return 2;
 }
 
+/* emit has waited, and its context has ended: nil and the reason. [-0, +2, -] */
+static inline int emit_late(lua_State *L, shim_driver *d) {
+    lua_pushnil(L);
+    lua_pushstring(L, d->late == 2 ? "deadline exceeded" : "canceled");
+    d->late = 0;
+    return 2;
+}
+
+/* ---- driver_timeout.c; where there are limits ---- */
+
+/* The function of the stage `link` is on top: puts the one that keeps its timeout there, if it has one. [-1, +1, m] */
+void shim_limit_function(lua_State *L, shim_driver *d, int link);
+/* What the function of `link` had is done with. [-0, +0, -] */
+void shim_value_end(lua_State *L, shim_driver *d, int link);
+/* The task is overdue, and its function has returned or raised: stops it. [-0, +0, e] */
+int shim_value_stop(lua_State *L);
+
+/* The function of `link` has raised. [-0, +0, e] */
+static inline void value_failed(lua_State *L, shim_driver *d, int link) {
+    if (d->limits == NULL) return;
+    if (d->overdue) shim_value_stop(L);
+    shim_value_end(L, d, link);
+}
+
 /* The key that a function returned is on top: pushes the number of the worker that is to get the message in hand. False:
  * it is no key, and the error is on top. [-0, +1, m] */
 bool shim_driver_key(lua_State *L, shim_driver *d);

@@ -45,6 +45,7 @@ static void ask(lua_State *L, shim_driver *d, int want, int stage, int step, lua
 static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
     if (!shim_can_wait(L))
         lua_error(L);
+    value_failed(L, d, stage);
     d->links[stage].failed++;
     d->fault = stage;
     lua_rawsetp(L, LUA_REGISTRYINDEX, error_key(d));
@@ -132,6 +133,11 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
         case STEP_SEND:
             if (d->closed)
                 return;
+            if (d->late != 0) { /* emit says so */
+                d->emitted++;
+                d->lost++;
+                return;
+            }
             if (!has_room(d))
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_SEND, again);
             if (d->rendezvous && !shim_can_wait(L))
@@ -202,6 +208,8 @@ static int start(lua_State *L) {
 static int emitted(lua_State *L, shim_driver *d, int own) {
     if (d->closed)
         return emit_closed(L, d, own == 0);
+    if (d->late != 0)
+        return emit_late(L, d);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -243,6 +251,11 @@ static int set_body(lua_State *L) {
     lua_insert(L, 2); /* driver, table, functions and states */
     for (int i = 2 * d->length; i > 0; i--) lua_rawseti(L, 2, i);
     for (int stage = 0; stage < d->length; stage++) {
+        if (d->limits != NULL) {
+            lua_rawgeti(L, 2, 2 * stage + 1);
+            shim_limit_function(L, d, stage);
+            lua_rawseti(L, 2, 2 * stage + 1);
+        }
         if (d->links[stage].stage != SHIM_STAGE_FLAT_MAP)
             continue;
         lua_pushvalue(L, 1);
@@ -288,6 +301,12 @@ bool shim_push_chain_emit(lua_State *L, shim_driver *d, int stage) {
 void shim_push_chain_state(lua_State *L, shim_driver *d, int stage) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, table_key(d));
     lua_rawgeti(L, -1, 2 * stage + 2);
+    lua_remove(L, -2);
+}
+
+void shim_push_chain_function(lua_State *L, shim_driver *d, int stage) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, table_key(d));
+    lua_rawgeti(L, -1, 2 * stage + 1);
     lua_remove(L, -2);
 }
 

@@ -65,6 +65,7 @@ struct shim_vm {
     int entered;                  /* contexts that the running task has entered */
     bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
+    shim_driver *timed;           /* the driver whose functions have a timeout; NULL: none */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;
     shim_allocator allocator;
@@ -116,6 +117,10 @@ static inline bool shim_gives_up(lua_State *L, const shim_buffer *out) {
     return out->used > 1 << 20 &&
            atomic_load_explicit(&vm_of(L)->control, memory_order_relaxed) & (SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL);
 }
+
+/* True if the task that runs has a value whose time is over, and is to be stopped: driver_timeout.c. Only on the thread
+ * that runs it. */
+bool shim_value_is_overdue(shim_vm *vm);
 
 /* Called by the allocator when the limit is passed: sets SHIM_CONTROL_MEMORY and arms the hook. */
 void shim_memory_pressure(shim_vm *vm);

@@ -37,6 +37,10 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
         relieve_memory(L, vm);
         control = atomic_load(&vm->control);
     }
+    if (vm->timed != NULL && shim_value_is_overdue(vm)) {
+        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+        control |= SHIM_CONTROL_KILL;
+    }
     bool yieldable = vm->chain_yieldable && lua_isyieldable(L);
     if (control & SHIM_CONTROL_KILL) {
         shim_where(L, vm->stopped_at, sizeof vm->stopped_at);

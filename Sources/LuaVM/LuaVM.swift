@@ -16,6 +16,8 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
     public var typeOf: @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?
     public var park: (@convention(c) (OpaquePointer?, Int32, Bool) -> UnsafeMutableRawPointer?)?
     public var unpark: (@convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void)?
+    public var clock: (@convention(c) (OpaquePointer?) -> Int64)?
+    public var valueEnded: (@convention(c) (OpaquePointer?, Int32) -> Void)?
 
     public init(
         print: @escaping LuaFunction, warn: @escaping LuaFunction, findModule: @escaping LuaFunction,
@@ -27,7 +29,9 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
         release: @escaping @convention(c) (UnsafeMutableRawPointer?) -> Void,
         typeOf: @escaping @convention(c) (UnsafeMutableRawPointer?) -> LuaObjectTypePointer?,
         park: (@convention(c) (OpaquePointer?, Int32, Bool) -> UnsafeMutableRawPointer?)? = nil,
-        unpark: (@convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void)? = nil
+        unpark: (@convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Void)? = nil,
+        clock: (@convention(c) (OpaquePointer?) -> Int64)? = nil,
+        valueEnded: (@convention(c) (OpaquePointer?, Int32) -> Void)? = nil
     ) {
         self.print = print
         self.warn = warn
@@ -42,6 +46,8 @@ public struct LuaHostFunctions: @unchecked Sendable {  // C functions, set once
         self.typeOf = typeOf
         self.park = park
         self.unpark = unpark
+        self.clock = clock
+        self.valueEnded = valueEnded
     }
 }
 
@@ -57,7 +63,8 @@ public final class LuaHost: @unchecked Sendable {  // immutable after init
                 finish: functions.finish, misuse: functions.misuse, need_library: functions.needLibrary,
                 now: functions.now, wall: functions.wall,
                 retain: functions.retain, release: functions.release, type_of: functions.typeOf,
-                park: functions.park, unpark: functions.unpark))
+                park: functions.park, unpark: functions.unpark, clock: functions.clock,
+                value_ended: functions.valueEnded))
     }
 
     deinit { pointer.deallocate() }

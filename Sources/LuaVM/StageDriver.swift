@@ -54,6 +54,7 @@ public final class StageDriver {
 
     deinit {
         driver.pointee.links?.deallocate()
+        driver.pointee.limits?.deallocate()
         shim_buffer_free(&driver.pointee.out)
         driver.deallocate()
     }

@@ -50,7 +50,7 @@ enum HostAPI {
             retain: { SharedObject.retain($0) },
             release: { SharedObject.release($0) },
             typeOf: { reference in HostAPI.type(of: SharedObject.from(reference!)).typePointer },
-            park: park, unpark: unpark))
+            park: park, unpark: unpark, clock: clock, valueEnded: valueEnded))
 
     /// Once a process.
     static func install() { _ = installed }
@@ -179,6 +179,7 @@ enum HostAPI {
     /// Begins the running task's wait, which is registered already; ends at once if its context has.
     static func wait(_ worker: Worker, _ stack: LuaStack, _ wait: Wait, timeout: Int64? = nil) -> Int32 {
         let task = worker.current!
+        task.deadlines?.enter(task)
         task.wait = wait
         if task.context.reason != nil && task.waiter.claimCurrent() {
             task.waiter.outcome = .ended(task.context.reason!)

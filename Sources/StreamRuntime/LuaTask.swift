@@ -99,6 +99,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var heldInput: Channel?
     /// The ports of the stage whose driver this task runs.
     @exclusivity(unchecked) var ports: StagePorts?
+    /// Of the values that it has, if that stage has a timeout.
+    @exclusivity(unchecked) var deadlines: ValueDeadlines?
     private let completion: (LuaTask, TaskEnd) -> Void
     /// What `task:wait()` returns: messages, or why there are none.
     var result: TaskResult?
@@ -162,6 +164,11 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     /// The one that it began in, or its own.
     var outermost: Context { outer.first ?? context }
 
+    /// From now on that is another.
+    func setOutermost(_ next: Context) {
+        if outer.isEmpty { move(to: next) } else { outer[0] = next }
+    }
+
     /// How many it has entered and not left.
     var entered: Int { outer.count }
 
@@ -189,7 +196,10 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
 
     /// The context that scripts see, and in which what this task starts is. Most tasks start nothing: a node of its own
     /// is made when it is first asked for.
-    var innermost: Context { outer.isEmpty ? own : context }
+    var innermost: Context {
+        deadlines?.enter(self)
+        return outer.isEmpty ? own : context
+    }
 
     /// What ends this task.
     var own: Context {

@@ -82,6 +82,8 @@ struct PipelineSpec {
         var declaresQueue = false
         var skipsErrors = false
         var memory = 0
+        /// For one value, in nanoseconds; 0: none.
+        var timeout: Int64 = 0
         /// Several workers keep the order of the input.
         var ordered = false
         /// The same key always goes to the same worker.

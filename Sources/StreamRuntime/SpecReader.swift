@@ -162,6 +162,7 @@ struct SpecReader {
         stage.policy = policy(table)
         stage.declaresQueue = stage.policy.overflow != .block || flag(table, "has_buffer")
         stage.memory = Int(integer(table, "memory") ?? 0)
+        stage.timeout = integer(table, "timeout") ?? 0
         stage.skipsErrors = string(table, "on_error") == "skip"
         stage.ordered = flag(table, "ordered")
         stage.key = key(table)

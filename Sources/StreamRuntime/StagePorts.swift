@@ -34,7 +34,9 @@ final class StagePorts {
     /// Which of the two the driver's last wait was for.
     private var waitsForOutput = false
     /// Values that found nobody, by reason `ended`.
-    private(set) var droppedOut = 0, droppedIn = 0
+    private var droppedBehind = 0
+    private(set) var droppedIn = 0
+    var droppedOut: Int { droppedBehind + driver.lost }
     /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
     var onFailure: ((ScriptFailure) -> Bool)?
     /// Told that the queue behind is full and its policy is to fail; the stage ends.
@@ -44,6 +46,10 @@ final class StagePorts {
     /// What others may read meanwhile, and what of it stands there.
     var meter: Meter?
     private var published = Meter.Counts()
+    /// The pipeline's context, where the stage's function may wait in others.
+    var home: Context?
+    /// Where the stage has a timeout.
+    var deadlines: ValueDeadlines?
     /// Bytes that the channel counts for the batch in hand.
     private var batchBytes = 0
 
@@ -113,7 +119,7 @@ final class StagePorts {
                 written.removeFirst()
                 return .waits
             case .closed, .full:
-                droppedOut += written.dropValues()
+                droppedBehind += written.dropValues()
                 driver.isClosed = true
             case .overflow:
                 written.removeFirst()
@@ -146,17 +152,22 @@ final class StagePorts {
         case .closed:
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
-                droppedOut += 1
+                droppedBehind += 1
             }
             if waitsForOutput { driver.isClosed = true } else { inputEnded() }
         case .ended(let reason):
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
-                droppedOut += 1
+                droppedBehind += 1
             }
             input?.forget()
             output?.forget()
-            abandon(reason)
+            if let home, home.reason == nil {
+                // The end of what its function does, and not of the stage.
+                driver.setLate(isDeadline: reason == .deadlineExceeded)
+            } else {
+                abandon(reason)
+            }
         default: preconditionFailure("a stage's wait ends with a batch, with room, or not at all")
         }
     }
@@ -196,7 +207,7 @@ final class StagePorts {
         guard driver.pending > 0 || spare > 0 else { return }
         let written = driver.pending > 0 ? takeWritten() : nil
         if !output!.commit(written, unused: spare) {
-            droppedOut += written?.dropValues() ?? 0
+            droppedBehind += written?.dropValues() ?? 0
             driver.isClosed = true
         }
     }
@@ -262,7 +273,7 @@ final class StagePorts {
     /// The stage has ended: what it wrote goes out, what it did not read goes back or is dropped.
     func finish() {
         settle()
-        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedOut += takeWritten().dropValues() }
+        if output != nil && driver.isRendezvous && driver.pending > 0 { droppedBehind += takeWritten().dropValues() }
         guard let input, let batch else { return }
         self.batch = nil
         if let unread = driver.unread {

@@ -29,9 +29,15 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     private let seat: Seat
     /// It runs the key's function.
     private let isKey: Bool
-    /// Set once, and kept after its end: `drain` may come from another thread at any moment. A worker that has ended holds
-    /// nothing of this any more.
+    private let name: String
+    /// Kept after its end: `drain` may come from another thread at any moment. A worker that has ended holds nothing of
+    /// this any more. Changes, under `lock`, where one that was stopped is replaced.
     private var worker: Worker!
+    private let lock = Lock()
+    /// The worker was stopped, as a value had more than its time.
+    private var wasOverdue = false
+    /// ... and the stage goes on with the next value in a fresh one.
+    private var isReplaced = false
     private let driver: StageDriver
     private let ports: StagePorts
     /// By stage, then as in `roots`; 0: there is none.
@@ -49,6 +55,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         self.image = image
         self.seat = seat
         isKey = keyLanes > 0
+        self.name = name
         links = isKey ? [group.stage] : group.links
         let forms = links.map { if case .script(let form) = $0.kind { form } else { StageForm.flatMap } }
         driver =
@@ -61,18 +68,30 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             scheduler: group.run.scheduler, inputLimit: seat.givesBack ? 1 : 256, givesBack: seat.givesBack,
             adaptive: seat.adaptive, seat: seat.ticket, marksAreDealt: seat.sequencer != nil && seat.ownsInput,
             sequencer: seat.sequencer)
-        worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
+        let timeouts = links.map(\.timeout)
+        if !isKey && timeouts.contains(where: { $0 > 0 }) {
+            driver.setTimeouts(timeouts)
+            ports.deadlines = ValueDeadlines(
+                driver: driver, home: group.context, links: links.count, scheduler: group.run.scheduler)
+        }
+        ports.home = group.context
+        worker = makeWorker()
         ports.onFailure = { [self] failure in judge(failure) }
         ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }
         if !isKey { ports.meter = group.meter }
     }
+
+    private func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
 
     func start() {
         group.run.add(worker)
         worker.wake()
     }
 
-    func drain() { worker.call { [self] _ in if !driver.isClosed { ports.endEarly() } } }
+    func drain() {
+        let worker = lock.withLock { self.worker! }
+        worker.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
+    }
 
     private var stack: LuaStack { worker.vm.main }
     private static let noMemory = ScriptFailure(message: "not enough memory")
@@ -223,6 +242,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     private func worked(_ end: TaskEnd) {
+        if driver.isOverdue {
+            overdue(end)
+            return teardown(0)
+        }
         switch end {
         case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)
         case .failed(let failure):
@@ -234,6 +257,49 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .stopped(let reason): stopped = reason
         }
         if isKey { teardown(0) } else { finishLink(0) }
+    }
+
+    /// The worker's task was stopped, as a value had more than its time: the policy for errors says what follows.
+    private func overdue(_ end: TaskEnd) {
+        ports.settle()  // what was emitted in time has left
+        if let reason = group.context.reason {
+            stopped = reason
+            return
+        }
+        wasOverdue = true
+        driver.describeOverdueValue(stack)
+        driver.giveUpValue()
+        guard case .failed(let failure) = end else { return stopped = .deadlineExceeded }
+        guard judge(failure) else { return }
+        if group.isGenerator {
+            let text = "its worker was stopped, and the generator in it cannot begin anew: \(failure.message)"
+            return failed(ScriptFailure(message: text), driver.faultyLink)
+        }
+        isReplaced = true
+        for link in links {
+            switch link.kind {
+            case .script(.scan), .script(.reduce):
+                group.run.log("stage \"\(link.name)\" (\(link.place)): its state is the initial one again")
+            default: break
+            }
+        }
+    }
+
+    /// The stage goes on with the next value, in a worker started from the same image. At most one is there at a time.
+    private func replace() {
+        let old = worker!, fresh = makeWorker()
+        isReplaced = false
+        wasOverdue = false
+        driver.isOverdue = false
+        references = []
+        begun = 0
+        state = 0
+        lock.withLock { worker = fresh }
+        group.run.add(fresh)
+        old.end { [group] in
+            group.run.remove(old)
+            fresh.wake()
+        }
     }
 
     // MARK: The end of the input
@@ -286,6 +352,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
+            if driver.isOverdue {
+                wasOverdue = true
+                driver.giveUpValue()
+            }
             failed(ScriptFailure(message: phase + failure.message, traceback: failure.traceback), link)
         case .stopped(let reason): stopped = reason
         }
@@ -326,10 +396,14 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     private func teardown(_ link: Int) {
         guard link < begun else { return end() }
         guard reference("teardown", link) != 0 else { return teardown(link + 1) }
-        let reason = failure != nil ? "failed" : stopped?.description ?? "done"
+        let reason =
+            wasOverdue
+            ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil { context.end(at: group.run.scheduler.now + Self.teardownLimit) }
+        if failure != nil || stopped != nil || wasOverdue {
+            context.end(at: group.run.scheduler.now + Self.teardownLimit)
+        }
         call("teardown", link, context: context) {
             $0.push(reason)
         } then: { [self] end in
@@ -343,6 +417,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     private func end() {
+        if isReplaced { return replace() }
         // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
         // have ended. Other stages have ended now, and only the worker lives on.
         if worker.hasTasks && !ports.isProcess {

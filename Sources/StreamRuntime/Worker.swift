@@ -260,6 +260,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         startedTasks += 1
         task.number = startedTasks
         task.ports = ports
+        task.deadlines = ports?.deadlines
+        task.deadlines?.reset()
         tasks[ObjectIdentifier(task)] = task
         if let ports {
             self.ports.append(ports)
@@ -370,6 +372,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
+                task.deadlines?.resumed()
             }
             vm.setEntered(task.entered)
             let resumption = vm.resume(task.stack, arguments: arguments)
@@ -387,8 +390,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
                 if progress == .ready { continue }
                 task.arguments = -1  // a port's wait: its outcome is looked at before the next resume
+                task.deadlines?.enter(task)
                 if let reason = task.context.reason, task.waiter.claimCurrent() {
                     task.waiter.outcome = .ended(reason)
+                    task.deadlines?.isRefused = true
                     ready.prepend(task)
                 }
                 return false
@@ -400,8 +405,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     over(task, .failed(failure))
                     return false
                 }
-                if !isVictim {
-                    vm.clearKill()
+                vm.clearKill()
+                if let failure = task.deadlines?.stopped(task, isVictim: isVictim, at: vm.stopPlace) {
+                    over(task, .failed(failure))
+                    return false
+                }
+                if !isVictim && !(task.deadlines?.driver.isOverdue ?? false) {
                     ready.prepend(task)
                     return true
                 }
@@ -437,7 +446,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         case .output:
             let progress = ports.send(task.waiter)
             // A queue that drops never makes it wait, so nothing else tells it of the end.
-            if ports.driver.isRendezvous, progress == .ready, let reason = task.context.reason { ports.abandon(reason) }
+            if ports.driver.isRendezvous, progress == .ready, let reason = (ports.home ?? task.context).reason {
+                ports.abandon(reason)
+            }
             return progress
         case .judgement:
             ports.driver.pushFault(task.stack)

@@ -21,6 +21,18 @@ import Testing
             ["key of stage \"m\"", "name of a field or a function", "empty"]
         ),
         (":map('m', print, { workers = 2, key = {} })", ["key of stage \"m\"", "name of a field or a function"]),
+        (":map('m', print, { timeout = 0 })", ["timeout of stage \"m\"", "duration over 0", "\"800ms\"", "got 0"]),
+        (":map('m', print, { timeout = -1 })", ["timeout of stage \"m\"", "duration over 0", "got -1"]),
+        (":map('m', print, { timeout = 0/0 })", ["timeout of stage \"m\"", "duration over 0", "nan"]),
+        (":filter('m', print, { timeout = '5 parsecs' })", ["timeout of stage \"m\"", "seconds (0.8)", "5 parsecs"]),
+        (":each('m', print, { timeout = '0ms' })", ["timeout of stage \"m\"", "duration over 0", "0ms"]),
+        (":scan('m', 0, print, { timeout = {} })", ["timeout of stage \"m\"", "duration over 0", "{}"]),
+        (":flat_map('m', print, { timeout = true })", ["timeout of stage \"m\"", "duration over 0", "true"]),
+        (":map('m', print, { timout = 1 })", ["stage \"m\"", "'timout'", "did you mean 'timeout'?"]),
+        (
+            ":stage('p', print, { timeout = 1 })",
+            ["stage \"p\"", "timeout is the time for one value", ":stage process", "ctx:with_timeout"]
+        ),
         (":map('m', print, { key = 1 })", ["key of stage \"m\"", "name of a field or a function", "1"]),
         (":scan('s', 0, math.max, { workers = 2 })", ["stage \"s\": scan over several workers needs key"]),
         (":reduce('r', 0, math.max, { workers = 3 })", ["stage \"r\": reduce over several workers needs key"]),

@@ -82,6 +82,7 @@ local stream = {}
 ---@field key? string|fun(value: any): string|number|boolean  the same key always goes to the same worker
 ---@field queue? integer|stream.Queue  values that wait in front of the stage; 0 is a rendezvous
 ---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
+---@field timeout? stream.Duration  for one value; not for `:stage`, which has `ctx:with_timeout`
 ---@field memory? integer|string  of a worker: bytes, or text such as "64MB"
 ---@field on_error? "stop"|"skip"
 

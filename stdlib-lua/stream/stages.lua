@@ -10,6 +10,7 @@ local Pipeline = pipelines.methods
 
 local stage_options = {
   workers = true, ordered = true, key = true, queue = true, on_error = true, memory = true, isolated = true,
+  timeout = true,
 }
 -- Stages of functions, which work value by value.
 local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
@@ -41,6 +42,21 @@ local function check_key(name, key)
   if key == nil or type(key) == "function" or (type(key) == "string" and key ~= "") then return key end
   misuse(("key of stage \"%s\" expected the name of a field or a function, got %s"):format(
     name, key == "" and "an empty string" or host.kind(key)))
+end
+
+-- The time for one value, in nanoseconds.
+local function check_timeout(name, op, timeout)
+  if timeout == nil then return nil end
+  if op == "stage" then
+    misuse(("stage \"%s\": timeout is the time for one value, and a :stage process takes its values itself: limit what "
+      .. "it does with one by ctx:with_timeout(...):run(fn, value)"):format(name))
+  end
+  local seconds = host.duration(timeout)
+  if not seconds or seconds <= 0 then
+    misuse(([[timeout of stage "%s" expected a duration over 0, the time for one value: seconds (0.8) or text such as ]]
+      .. [["800ms", "1.5s", "2m", "1h"; got %s]]):format(name, host.kind(timeout)))
+  end
+  return math.max(1, math.tointeger((math.min(seconds, 9e9) * 1e9 + 0.5) // 1))
 end
 
 -- The stage or generator in whose worker a stage with isolated = false runs.
@@ -86,6 +102,7 @@ local function stage_of(self, op, name, code, options, extra)
     end
     stage.memory = bytes
   end
+  stage.timeout = check_timeout(name, op, options.timeout)
   stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
   if isolated == false then
     stage.fused, stage.leader = true, leader(self, name, op, options)

@@ -56,6 +56,9 @@ typedef struct shim_host {
      * else NULL. Both may be NULL where there are no contexts. */
     void *(*park)(shim_vm *vm, int depth, bool keeps);
     void (*unpark)(shim_vm *vm, void *parked);
+    int64_t (*clock)(shim_vm *vm);   /* monotonic nanoseconds, by which deadlines are */
+    /* The value that a stage's function had is done with, and the host has made a context of it: driver_timeout.c. */
+    void (*value_ended)(shim_vm *vm, int link);
 } shim_host;
 
 /* ---- A state -------------------------------------------------------------------------------------------- */
@@ -271,6 +274,10 @@ typedef struct shim_link {  /* one of several stages that run in one worker, val
     int stage;
     uint64_t received, filtered, failed;
 } shim_link;
+typedef struct shim_limit { /* of a stage with a timeout, in nanoseconds: driver_timeout.c */
+    int64_t timeout;        /* 0: none */
+    int64_t deadline;       /* of the value that its function has; 0: it has none */
+} shim_limit;
 typedef struct shim_driver {
     /* input: the messages of the batch in hand that were not read yet */
     const uint8_t *cursor, *end;
@@ -297,6 +304,14 @@ typedef struct shim_driver {
     shim_link *links;       /* NULL: no chain */
     int length;
     int fault;              /* whose function failed */
+    /* timeouts */
+    shim_limit *limits;     /* one for each stage; NULL: no stage has a timeout */
+    int64_t since;          /* when its task was resumed last after a wait */
+    int entered;            /* stages in front, up to the last of which the host has made a context for their values */
+    bool fresh;             /* a value has come since the host made contexts */
+    bool overdue;           /* a function computes although its value's time is over: it is being stopped */
+    int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
+    uint64_t lost;          /* values emitted by a chain that found no room because of that */
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -321,6 +336,12 @@ bool shim_push_chain(lua_State *L, shim_driver *driver);
 bool shim_push_chain_emit(lua_State *L, shim_driver *driver, int stage);
 /* Pushes the state that a scan or a reduce has come to. [-0, +1, -] */
 void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the function of one stage. [-0, +1, -] */
+void shim_push_chain_function(lua_State *L, shim_driver *driver, int stage);
+/* Pushes the value that the overdue function of a chain has. [-0, +1, -] */
+void shim_push_limited_value(lua_State *L, shim_driver *driver);
+/* True if a function with a timeout has a value now. Only where there are limits. */
+bool shim_has_value(const shim_driver *driver);
 /* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
 void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 

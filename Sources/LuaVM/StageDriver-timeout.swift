@@ -1,0 +1,74 @@
+// The deadline of one value: see driver_timeout.c.
+import CLuaShim
+
+extension StageDriver {
+    private var length: Int { max(1, Int(driver.pointee.length)) }
+
+    /// Gives each stage its timeout, in nanoseconds; 0: none. Once, before it is pushed.
+    public func setTimeouts(_ timeouts: [Int64]) {
+        precondition(timeouts.count == length && driver.pointee.limits == nil)
+        let memory = UnsafeMutablePointer<shim_limit>.allocate(capacity: timeouts.count)
+        for (index, timeout) in timeouts.enumerated() {
+            memory.advanced(by: index).initialize(to: shim_limit(timeout: timeout, deadline: 0))
+        }
+        driver.pointee.limits = memory
+    }
+
+    public var hasTimeouts: Bool { driver.pointee.limits != nil }
+    /// A function with a timeout has a value.
+    public var hasTimedValue: Bool { hasTimeouts && shim_has_value(driver) }
+
+    /// The deadline of the value that a stage's function has, if it has one; of a stage without a timeout nil.
+    public func deadline(ofLink link: Int) -> Int64? {
+        guard let limits = driver.pointee.limits, limits[link].deadline != 0 else { return nil }
+        return limits[link].deadline
+    }
+
+    /// Values have come to functions since contexts were made.
+    public var hasFreshValue: Bool {
+        get { driver.pointee.fresh }
+        set { driver.pointee.fresh = newValue }
+    }
+    /// The host is told when a value of one of so many stages, from the first on, is done with.
+    public var entered: Int {
+        get { Int(driver.pointee.entered) }
+        set { driver.pointee.entered = Int32(newValue) }
+    }
+    /// When its task went on after a wait: it has its grace from then on.
+    public var since: Int64 {
+        get { driver.pointee.since }
+        set { driver.pointee.since = newValue }
+    }
+
+    /// A function computes though its value's time is over: its task was stopped, or is about to be.
+    public var isOverdue: Bool {
+        get { driver.pointee.overdue }
+        set { driver.pointee.overdue = newValue }
+    }
+    /// The context in which `emit` waited has ended; it returns nil and the reason.
+    public func setLate(isDeadline: Bool) { driver.pointee.late = isDeadline ? 2 : 1 }
+    /// Values that were emitted and lost by that.
+    public var lost: Int { Int(driver.pointee.lost) }
+
+    /// The task was stopped: the value is its stage's failure, and nobody has one any more.
+    public func giveUpValue() {
+        if isChain { driver.pointee.links[faultyLink].failed += 1 } else { driver.pointee.failed += 1 }
+        forgetValues()
+    }
+
+    /// A new task drives it.
+    public func forgetValues() {
+        for link in 0..<(hasTimeouts ? length : 0) { driver.pointee.limits[link].deadline = 0 }
+        driver.pointee.entered = 0
+        driver.pointee.fresh = false
+        driver.pointee.late = 0
+    }
+
+    /// Of a chain: keeps a description of the value that the overdue function has.
+    public func describeOverdueValue(_ stack: LuaStack) {
+        guard isChain, stack.ensure(8) else { return }
+        shim_push_limited_value(stack.state, driver)
+        faultyValue = stack.describe(-1, limit: 160)
+        stack.pop()
+    }
+}

@@ -16,15 +16,17 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLua54", providers: [.apt(["liblua5.4-dev"])]),
         .target(name: "CMessage"),
+        .target(name: "CLimiter"),
         .target(
             name: "CLuaShim",
-            dependencies: ["CLua54", "CMessage"],
+            dependencies: ["CLua54", "CLimiter", "CMessage"],
             linkerSettings: [.linkedLibrary(":liblua5.4.a"), .linkedLibrary("m"), .linkedLibrary("dl")]
         ),
         .target(name: "LuaVM", dependencies: ["CLuaShim"]),
         .target(
             name: "StreamCore",
             dependencies: [
+                "CLimiter",
                 "CMessage",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),

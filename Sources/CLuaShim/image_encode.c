@@ -189,8 +189,8 @@ static uint8_t classify(encoder *e, int index) {
             return IMAGE_LIBRARY;
         if (!lua_iscfunction(L, index))
             return IMAGE_FUNCTION;
-        if (lua_tocfunction(L, index) == shim_trampoline)
-            return IMAGE_CALLBACK;
+        if (lua_tocfunction(L, index) == shim_trampoline || lua_tocfunction(L, index) == shim_decide)
+            return IMAGE_CALLBACK; /* which answers as shim_decide does, in more time */
         e->phrase = "an iterator"; /* of gmatch, coroutine.wrap: a C function with a state of its own */
         return 0;
     case LUA_TUSERDATA:

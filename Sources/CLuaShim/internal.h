@@ -27,6 +27,11 @@ typedef struct shim_object {      /* the block of a host object's userdata */
     void *ref;                    /* NULL once released */
 } shim_object;
 
+typedef struct shim_decider {     /* the same of a type with a word */
+    shim_object object;
+    void *word;
+} shim_decider;
+
 typedef struct shim_record shim_record;
 
 typedef struct shim_seeding {     /* hash_seed.c: while a state is made */
@@ -104,6 +109,10 @@ int shim_call_host(lua_State *L, shim_callback callback);
  * callback as light userdata: image.c knows it by these. [-0, +1, m] */
 void shim_push_callback(lua_State *L, shim_callback callback);
 int shim_trampoline(lua_State *L);
+/* Pushes the closure of a method that decides by its object's word. Its C function is shim_decide, else it is like that of
+ * shim_push_callback: decide.c. [-0, +1, m] */
+void shim_push_deciding(lua_State *L, shim_callback callback);
+int shim_decide(lua_State *L);
 /* Pushes the closure of a method that holds what `callback` gives while it calls a function: hold.c. [-0, +1, m] */
 void shim_push_holding(lua_State *L, shim_callback callback);
 /* Message handler: a string error gets the traceback kept for the host (see vm.c); other values pass. */

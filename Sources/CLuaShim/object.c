@@ -62,6 +62,8 @@ static void push_metatable(lua_State *L, const shim_type *type) {
     for (const shim_method *m = type->methods; m->name != NULL; m++) {
         if (m->holds)
             shim_push_holding(L, m->callback);
+        else if (m->decides)
+            shim_push_deciding(L, m->callback);
         else
             shim_push_callback(L, m->callback);
         lua_setfield(L, -2, m->name);
@@ -107,8 +109,11 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
         return;
     }
     lua_pop(L, 1);
-    shim_object *object = lua_newuserdatauv(L, sizeof *object, 0); /* stack: objects, userdata */
+    size_t size = type->word == NULL ? sizeof(shim_object) : sizeof(shim_decider);
+    shim_object *object = lua_newuserdatauv(L, size, 0); /* stack: objects, userdata */
     *object = (shim_object){NULL, NULL, type, NULL};
+    if (type->word != NULL)
+        ((shim_decider *)object)->word = type->word(ref);
     push_metatable(L, type);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -126,7 +131,10 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
 void *shim_any_object(lua_State *L, int index, const shim_type **type) {
     /* NULL of what is no userdata, or null; a light one has no length. Scripts cannot make userdata: the block is ours. */
     shim_object *object = lua_touserdata(L, index);
-    if (object == NULL || lua_rawlen(L, index) != sizeof *object)
+    if (object == NULL)
+        return NULL;
+    size_t size = lua_rawlen(L, index);
+    if (size != sizeof *object && size != sizeof(shim_decider))
         return NULL;
     *type = object->type;
     return object->ref;

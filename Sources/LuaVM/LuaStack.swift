@@ -4,6 +4,9 @@ import CLuaShim
 /// A host function: gets the coroutine and its state, returns a number of results or one of `LuaResult`'s.
 public typealias LuaFunction = @convention(c) (OpaquePointer?, OpaquePointer?) -> Int32
 
+/// Gives the `limiter_word` of a host object.
+public typealias LuaWordFunction = @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?
+
 /// What a host function returns besides a number of results.
 public enum LuaResult {
     /// Raises the value on top.
@@ -285,15 +288,19 @@ public final class LuaObjectType: @unchecked Sendable {  // immutable after init
     ///   - shared: whether messages and images may carry such objects to other workers.
     ///   - holding: methods that are called with a function, and call it while they hold what the host function here gives,
     ///     which has a `__close`; where that is nil, they return it and its reason.
+    ///   - deciding: methods that a `limiter_word` answers, where it can, before the host function is called.
+    ///   - word: that of an object; it lives as long as the object.
     public init(
         _ name: String, phrase: String, shared: Bool, methods: [(String, LuaFunction)],
-        metamethods: [(String, LuaFunction)] = [], holding: [(String, LuaFunction)] = []
+        metamethods: [(String, LuaFunction)] = [], holding: [(String, LuaFunction)] = [],
+        deciding: [(String, LuaFunction)] = [], word: LuaWordFunction? = nil
     ) {
         let type = UnsafeMutablePointer<shim_type>.allocate(capacity: 1)
         type.initialize(
             to: shim_type(
                 name: Self.text(name), phrase: Self.text(phrase), shared: shared,
-                methods: Self.list(methods, holding: holding), metamethods: Self.list(metamethods)))
+                methods: Self.list(methods, holding: holding, deciding: deciding),
+                metamethods: Self.list(metamethods), word: word))
         pointer = UnsafePointer(type)
     }
 
@@ -305,14 +312,17 @@ public final class LuaObjectType: @unchecked Sendable {  // immutable after init
     }
 
     private static func list(
-        _ methods: [(String, LuaFunction)], holding: [(String, LuaFunction)] = []
+        _ methods: [(String, LuaFunction)], holding: [(String, LuaFunction)] = [],
+        deciding: [(String, LuaFunction)] = []
     ) -> UnsafePointer<shim_method> {
-        let all = methods.map { ($0.0, $0.1, false) } + holding.map { ($0.0, $0.1, true) }
+        let all =
+            deciding.map { ($0.0, $0.1, false, true) } + methods.map { ($0.0, $0.1, false, false) }
+            + holding.map { ($0.0, $0.1, true, false) }
         let list = UnsafeMutablePointer<shim_method>.allocate(capacity: all.count + 1)
         for (index, method) in all.enumerated() {
-            list[index] = shim_method(name: text(method.0), callback: method.1, holds: method.2)
+            list[index] = shim_method(name: text(method.0), callback: method.1, holds: method.2, decides: method.3)
         }
-        list[all.count] = shim_method(name: nil, callback: nil, holds: false)
+        list[all.count] = shim_method(name: nil, callback: nil, holds: false, decides: false)
         return UnsafePointer(list)
     }
 }

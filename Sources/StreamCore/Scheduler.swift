@@ -15,6 +15,8 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
 
     /// Nanoseconds on the monotonic clock, or the virtual one.
     open var now: Int64 { preconditionFailure("a scheduler has a clock") }
+    /// `now` is the system's monotonic clock, which code in C may then read itself.
+    open var isSystemTime: Bool { false }
     open func random() -> UInt64 { preconditionFailure("a scheduler draws numbers") }
     /// Puts a job in the queue; `back`: behind all others.
     open func enqueue(_ job: Job, back: Bool) { preconditionFailure("a scheduler has a queue") }

@@ -1,4 +1,5 @@
 // The scheduler of real runs: a thread a core, and one thread for timers and for slices that are too old.
+import CLimiter
 import CMessage
 import DequeModule
 import Glibc
@@ -140,11 +141,9 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     public override var now: Int64 { Self.clock() }
 
-    private static func clock() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
-    }
+    public override var isSystemTime: Bool { true }
+
+    private static func clock() -> Int64 { limiter_clock() }
 
     public override func random() -> UInt64 {
         var generator = SplitMix64(

@@ -11,13 +11,19 @@ extension HostAPI {
     // MARK: Object types
 
     private static let limiterMethods: [(String, LuaFunction)] = [
-        ("allow", limiterAllow), ("wait", limiterWait), ("reserve", limiterReserve), ("rate", limiterRate),
+        ("wait", limiterWait), ("reserve", limiterReserve), ("rate", limiterRate),
         ("set_rate", limiterSetRate), ("set_burst", limiterSetBurst), ("available", limiterAvailable),
         ("of", limiterOf),
     ]
-    static let limiterType = LuaObjectType("limiter", phrase: "a limiter", shared: true, methods: limiterMethods)
+    private static let deciding: [(String, LuaFunction)] = [("allow", limiterAllow)]
+    private static let word: LuaWordFunction = {
+        unsafeDowncast(SharedObject.from($0!), to: Limiter.self).wordPointer
+    }
+    static let limiterType = LuaObjectType(
+        "limiter", phrase: "a limiter", shared: true, methods: limiterMethods, deciding: deciding, word: word)
     static let adaptiveType = LuaObjectType(
-        "limiter", phrase: "a limiter", shared: true, methods: limiterMethods + [("report", limiterReport)])
+        "limiter", phrase: "a limiter", shared: true, methods: limiterMethods + [("report", limiterReport)],
+        deciding: deciding, word: word)
     static let concurrencyType = LuaObjectType(
         "concurrency", phrase: "a limit of concurrency", shared: true,
         methods: [("acquire", acquire), ("available", limiterAvailable), ("of", limiterOf)],
@@ -140,7 +146,7 @@ extension HostAPI {
 
     // MARK: Asking
 
-    /// allow([n]): whether n pass now.
+    /// allow([n]): whether n pass now. Called where the limiter's word alone cannot tell.
     static let limiterAllow: LuaFunction = { state, vm in
         let stack = LuaStack(state)
         guard let reference = reference(stack, 1, permits: false) else {

@@ -62,6 +62,9 @@ import Testing
         ("bucket:of(nil)", ["argument 1 of of", "a string, a number or a boolean", "got nil"]),
         ("bucket:of('a'):of('b')", ["has no keys of its own"]),
         ("bucket.allow(5)", ["allow expected a limiter", "limiter:allow(...)"]),
+        ("bucket.allow()", ["allow expected a limiter", "limiter:allow(...)"]),
+        ("bucket.allow(stream.chan(1))", ["allow expected a limiter, got a channel"]),
+        ("bucket.allow(limit, 1)", ["allow expected a limiter, got a limit of concurrency"]),
         ("bucket:report(1)", ["a limiter has no method 'report'"]),
         ("bucket:allw()", ["no method 'allw'", "allow"]),
         ("limit:allow()", ["a limit of concurrency has no method 'allow'", "acquire"]),
@@ -122,6 +125,43 @@ import Testing
                 "false\tscript.lua:16: argument 1 of set_rate expected a rate from 1e-06 to 1000000000 a second that lets "
                     + "at least one through in a window, got 0.1",
                 "100\ttrue\tfalse", "100",
+            ])
+    }
+
+    /// By the system's clock, where a decision needs no call of the host; and where it does.
+    @Test func allow_takesSoMany_ofEveryForm() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            local bucket = stream.token_bucket { rate = 1e-6, burst = 10 }
+            print(bucket:allow(), bucket:allow(nil), bucket:allow(2), bucket:allow(2.0), bucket:available())
+            print(bucket:allow(5), bucket:allow(4), bucket:allow(), bucket:allow(0), bucket:available())
+            bucket:set_burst(20)
+            bucket:set_rate(1e9)
+            stream.sleep(0.001)
+            print(bucket:allow(20), bucket:allow(21))
+            local window = stream.fixed_window { limit = 2, window = 3600 }
+            print(window:allow(3), window:allow(2), window:allow())
+            local log = stream.sliding_window { limit = 2, window = 3600 }
+            print(log:allow(3), log:allow(2), log:allow())
+            local one = stream.leaky_bucket { rate = 1e-6, capacity = 0 }
+            local allow = one.allow
+            print(table.concat(stream.from(stream.values { 1, 2 })
+              :map("asks", function() return tostring(allow(one)) end, { workers = 1 }):collect(), " "))
+            local waited = stream.token_bucket { rate = 1e-6, burst = 2 }
+            print(waited:allow())
+            local task = stream.go(function() return waited:wait(2) end)
+            stream.sleep(0.001)
+            print(waited:allow())
+            task:cancel()
+            print(task:wait())
+            print(waited:allow())
+            """)
+        #expect(outcome.errors == "")
+        #expect(
+            outcome.lines == [
+                "true\ttrue\ttrue\ttrue\t4", "false\ttrue\tfalse\ttrue\t0", "true\tfalse", "false\ttrue\tfalse",
+                "false\ttrue\tfalse", "true false", "true", "false", "nil\tcanceled", "true",
             ])
     }
 

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 
+import decisions
 import measure
 import memory
 import setting
@@ -179,12 +180,12 @@ def main():
     if any(row["compared"] == "values" for row in rows):
         show("")
         show("¹ The outputs are the same values, line by line; order of fields or spelling of numbers differ.")
-    for name, run in (("parked", memory.parked), ("memory", memory.large)):
+    for name, run in (("decisions", decisions.decisions), ("parked", memory.parked), ("memory", memory.large)):
         if chosen.wanted(name):
             results = run(chosen)
             if not extra:
                 show("")
-                show("| memory | measured | target |\n| --- | ---: | --- |")
+                show("| figure | measured | target |\n| --- | ---: | --- |")
             extra += results
             for result in results:
                 target = ""

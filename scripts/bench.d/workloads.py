@@ -99,6 +99,17 @@ def workloads(bench, work, python):
                  (1, 2), [
             Peer("go", "Go", [go("waiting"), "{n}"], None),
         ], None),
+        Workload("limiter", "a limiter's decisions, granted", "limiter.lua", ["{n}", "granted"], None, 5000000, 200000,
+                 (1,), [
+            Peer("go", "Go, a mutex", [go("limiter"), "{n}", "granted"], None),
+        ], (20000, 100000)),
+        Workload("limiter_refused", "a limiter's decisions, refused", "limiter.lua", ["{n}", "refused"], None, 5000000,
+                 200000, (1,), [
+            Peer("go", "Go, a mutex", [go("limiter"), "{n}", "refused"], None),
+        ], (20000, 100000)),
+        Workload("limiter_two", "two workers on one limiter", "limiter_two.lua", ["{n}"], None, 5000000, 200000, (1, 2), [
+            Peer("go", "Go, a mutex", [go("limiter"), "{n}", "granted", "2"], None),
+        ], None),
         Workload("startup", "start-up: a script that prints one line", "startup.lua", [], None, 1, 1, (2,), [
             Peer("lua", "lua5.4", ["lua5.4", file("startup.lua")], None),
             Peer("jq", "jq", ["jq", "-n", "1"], None),

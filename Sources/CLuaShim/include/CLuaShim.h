@@ -36,6 +36,7 @@ typedef struct shim_method {
     const char *name; /* NULL ends a list */
     shim_callback callback;
     bool holds;       /* the method is run(fn, ...), which calls fn while it holds what callback gives: hold.c */
+    bool decides;     /* the method is allow([n]), which asks the object's word before callback is called: decide.c */
 } shim_method;
 
 /* What the host gives every state. All may be called on any executor thread. */
@@ -142,6 +143,7 @@ typedef struct shim_type {
     bool shared;               /* may cross to another worker */
     const shim_method *methods;
     const shim_method *metamethods; /* __len, __call, __close ...; NULL: none */
+    void *(*word)(void *object);    /* the limiter_word of an object, which lives as long as it; NULL: they have none */
 } shim_type;
 
 /* Pushes the userdata of `ref` in this state, always the same one for the same ref while it is alive; retains

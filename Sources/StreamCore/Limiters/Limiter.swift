@@ -13,7 +13,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     private let scheduler: Scheduler
     /// The same, without a reference count for each decision.
     private let clock: Unmanaged<Scheduler>
-    private let word = LimiterWord()
+    private let word: LimiterWord
     private let lock = Lock()
     private var queue: LimiterQueue<Party>
     private var spec: LimiterSpec
@@ -45,6 +45,7 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
         self.spec = spec
         self.scheduler = scheduler
         clock = .passUnretained(scheduler)
+        word = LimiterWord(isSystemTime: scheduler.isSystemTime)
         self.isChild = isChild
         self.fault = fault
         name = spec.name
@@ -115,6 +116,9 @@ public final class Limiter: SharedObject, @unchecked Sendable {  // `lock` guard
     /// At the present time.
     @inline(__always)
     public func allow(_ n: Int64) -> Bool { allow(n, clock._withUnsafeGuaranteedRef { $0.now }) }
+
+    /// For callers in C: `limiter_take_now` of it. Valid as long as the limiter.
+    public var wordPointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(word.pointer) }
 
     public enum Waiting: Equatable {
         case granted

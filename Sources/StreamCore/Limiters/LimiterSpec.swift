@@ -1,4 +1,5 @@
 // What a limiter is made of.
+import CLimiter
 
 /// The parameters of a limiter, checked.
 public struct LimiterSpec: Sendable {
@@ -33,7 +34,7 @@ public struct LimiterSpec: Sendable {
 
     public static let accepted = ExactRate.accepted
     /// Of a burst, a limit, a capacity.
-    public static let largest: Int64 = 1_000_000_000_000
+    public static let largest = Int64(LIMITER_LARGEST)
     public static let largestSlidingWindow = SlidingWindow.largestLimit
 
     var capacity: Int64? { if case .leakyBucket(_, let capacity) = kind { capacity } else { nil } }

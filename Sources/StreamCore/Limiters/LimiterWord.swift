@@ -1,4 +1,5 @@
 // The state of a limiter in one atomic word, and the decisions that need no lock.
+import CLimiter
 import Synchronization
 
 /// What changes with each decision, in 128 bits that are compared and exchanged at once: a moment, a number of tokens, and
@@ -11,35 +12,38 @@ import Synchronization
 /// arithmetic that does not trap, and its exchange fails.
 ///
 /// While the word is `isSlow` only the holder of the limiter's lock changes it.
+///
+/// The decisions themselves are C's (`CLimiter`): a call from Lua comes to them without passing through Swift.
 struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the slots follow the rule above
-    /// What the parts of the second half mean: tokens << 17 | epoch << 2 | part << 1 | slow.
-    private static let tokenShift: Int64 = 17
-    private static let epochMask: UInt64 = 0x7FFF
-    /// Tokens are kept in 47 bits, signed.
-    static let leastTokens: Int64 = -(1 << 45)
+    private static let tokenShift = Int64(LIMITER_TOKEN_SHIFT)
+    private static let epochMask = UInt64(LIMITER_EPOCH_MASK)
+    /// Tokens are kept in 47 bits, signed. LIMITER_LEAST_TOKENS, which Swift does not see.
+    static let leastTokens = -(Int64(1) << 45)
 
-    private static let slotCount = 2
+    /// Lives as long as the limiter.
+    let pointer: UnsafeMutablePointer<limiter_word>
 
-    private let pair: UnsafeMutablePointer<Atomic<WordPair>>
-    private let slots: UnsafeMutablePointer<LimiterSlot>
-
-    init() {
-        pair = .allocate(capacity: 1)
+    /// - Parameter isSystemTime: decisions are taken at what the system's clock says.
+    init(isSystemTime: Bool) {
+        pointer = .allocate(capacity: 1)
+        pointer.initialize(to: limiter_word())
+        pointer.pointee.system_clock = isSystemTime
         pair.initialize(to: Atomic(WordPair(first: 0, second: 1)))
-        slots = .allocate(capacity: Self.slotCount)
-        slots.initialize(repeating: LimiterSlot(), count: Self.slotCount)
     }
 
-    deinit {
-        pair.deinitialize(count: 1)
-        pair.deallocate()
-        slots.deallocate()
-    }
+    deinit { pointer.deallocate() }
 
-    /// The halves, read one after the other: a guess, which an exchange of both proves.
+    /// The word, as C exchanges it too.
     @inline(__always)
-    private var halves: UnsafeMutablePointer<Atomic<UInt>> {
-        UnsafeMutableRawPointer(pair).assumingMemoryBound(to: Atomic<UInt>.self)
+    private var pair: UnsafeMutablePointer<Atomic<WordPair>> {
+        UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Atomic<WordPair>.self)
+    }
+
+    @inline(__always)
+    private var second: UInt64 {
+        UInt64(
+            (UnsafeMutableRawPointer(pointer) + 8).assumingMemoryBound(to: Atomic<UInt>.self).pointee
+                .load(ordering: .relaxed))
     }
 
     // MARK: Decisions without a lock
@@ -49,43 +53,15 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
     /// Takes `n` tokens if they are there at `now`.
     @inline(__always)
     func take(_ n: Int64, _ now: Int64) -> Decision {
-        for _ in 0..<64 {
-            let first = halves[0].load(ordering: .acquiring), second = halves[1].load(ordering: .acquiring)
-            if second & 1 != 0 { return .slow }
-            let slot = slots + Int(second >> 2) & (Self.slotCount - 1)
-            var state = LimiterSlot.State(
-                anchor: Int64(bitPattern: UInt64(first)), tokens: Int64(bitPattern: UInt64(second)) >> Self.tokenShift,
-                hasPart: second & 2 != 0)
-            let isGranted = slot.pointee.take(n, now, &state)
-            if state.tokens < Self.leastTokens { return .slow }
-            if isGranted {
-                let next = Self.encode(state, epoch: UInt64(second) >> 2 & Self.epochMask, isSlow: false)
-                if pair.pointee.compareExchange(
-                    expected: WordPair(first: first, second: second), desired: next, ordering: .acquiringAndReleasing
-                ).exchanged {
-                    return .granted
-                }
-            } else if halves[0].load(ordering: .acquiring) == first, halves[1].load(ordering: .acquiring) == second {
-                return .refused
-            }
+        switch limiter_take(pointer, n, now) {
+        case Int32(LIMITER_GRANTED): .granted
+        case Int32(LIMITER_REFUSED): .refused
+        default: .slow
         }
-        return .slow
     }
 
     /// Puts one token back where nobody waits for it: a permit's. False: someone may, or the lock is held.
-    func put() -> Bool {
-        for _ in 0..<64 {
-            let first = halves[0].load(ordering: .acquiring), second = halves[1].load(ordering: .acquiring)
-            if second & 1 != 0 { return false }
-            let next = WordPair(first: first, second: second &+ 1 << UInt(Self.tokenShift))
-            if pair.pointee.compareExchange(
-                expected: WordPair(first: first, second: second), desired: next, ordering: .acquiringAndReleasing
-            ).exchanged {
-                return true
-            }
-        }
-        return false
-    }
+    func put() -> Bool { limiter_put(pointer) }
 
     private static func encode(_ state: LimiterSlot.State, epoch: UInt64, isSlow: Bool) -> WordPair {
         let second =
@@ -115,10 +91,12 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
 
     /// Writes the word. `slot`: new parameters, which begin an epoch. `isSlow`: it stays the lock's.
     func publish(_ state: LimiterSlot.State, _ slot: LimiterSlot?, isSlow: Bool) {
-        var epoch = UInt64(halves[1].load(ordering: .relaxed)) >> 2 & Self.epochMask
+        var epoch = second >> 2 & Self.epochMask
         if let slot {
             epoch = (epoch + 1) & Self.epochMask
-            slots[Int(epoch) & (Self.slotCount - 1)] = slot
+            withUnsafeMutablePointer(to: &pointer.pointee.slots) {
+                $0.withMemoryRebound(to: limiter_slot.self, capacity: 2) { $0[Int(epoch & 1)] = slot.parameters }
+            }
         }
         pair.pointee.store(Self.encode(state, epoch: epoch, isSlow: isSlow), ordering: .sequentiallyConsistent)
     }
@@ -126,7 +104,7 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
 
 /// The parameters by which a word is read: of a bucket, a fixed window, or permits.
 struct LimiterSlot: Equatable {
-    enum Kind: UInt8 { case none, bucket, window, permits }
+    enum Kind: Int64 { case none, bucket, window, permits }
 
     var kind = Kind.none
     /// Burst, limit.
@@ -145,49 +123,13 @@ struct LimiterSlot: Equatable {
         var hasPart = false
     }
 
-    /// Takes `n` tokens at `now` if they are there. As the state machines do it, but nothing here traps.
-    @inline(__always)
-    func take(_ n: Int64, _ now: Int64, _ state: inout State) -> Bool {
-        switch kind {
-        case .bucket:
-            let elapsed = max(0, now &- state.anchor)
-            let (high, low) = gain.multipliedFullWidth(by: UInt64(bitPattern: elapsed))
-            var units = UInt128(high) &<< 64 | UInt128(low)
-            if state.hasPart { units = units &+ part }
-            let missingForAll = most &- state.tokens
-            let isFull =
-                missingForAll <= 0
-                || missingForAll <= mostTokens && units >= UInt128(truncatingIfNeeded: missingForAll) &* token
-            if isFull {
-                guard n <= most else { return false }
-                state = State(anchor: state.anchor &+ elapsed, tokens: most &- n, hasPart: false)
-                return true
-            }
-            let missing = n &- state.tokens
-            guard
-                missing <= 0 || missing <= mostTokens && units >= UInt128(truncatingIfNeeded: missing) &* token
-            else { return false }
-            state.tokens = state.tokens &- n
-            return true
-        case .window:
-            if state.anchor == .min {
-                state.anchor = now
-            } else {
-                let elapsed = now &- state.anchor
-                if elapsed >= window {
-                    guard window > 0 else { return false }
-                    state.anchor = state.anchor &+ elapsed / window &* window
-                    state.tokens = most
-                }
-            }
-            guard state.tokens >= n else { return false }
-            state.tokens = state.tokens &- n
-            return true
-        case .permits:
-            guard state.tokens >= n else { return false }
-            state.tokens = state.tokens &- n
-            return true
-        case .none: return false
+    /// As the decisions read them.
+    var parameters: limiter_slot {
+        func halves(_ wide: UInt128) -> (UInt64, UInt64) {
+            (UInt64(truncatingIfNeeded: wide), UInt64(truncatingIfNeeded: wide >> 64))
         }
+        return limiter_slot(
+            kind: kind.rawValue, most: most, gain: gain, token: halves(token), most_tokens: mostTokens,
+            part: halves(part), window: window)
     }
 }

@@ -6,13 +6,8 @@ import Testing
 @testable import StreamCore
 
 struct LimiterThreadTests {
-    /// What passed, between two looks at the clock.
-    private struct Use {
-        let before: Int64, after: Int64
-    }
-
-    private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> [Use]) -> [Use] {
-        let all = Mutex<[Use]>([])
+    private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> [Passage]) -> [Passage] {
+        let all = Mutex<[Passage]>([])
         let shared = Shared(all)
         let threads = (0..<count).map { index in
             spawn(stack: 512 << 10) {
@@ -25,21 +20,8 @@ struct LimiterThreadTests {
     }
 
     private final class Shared: Sendable {
-        let all: Mutex<[Use]>
-        init(_ all: consuming Mutex<[Use]>) { self.all = all }
-    }
-
-    /// In any window at most burst + rate x its length: those that surely passed in it, by the clock outside.
-    private func isOver(_ uses: [Use], burst: Int64, rate: Double) -> String? {
-        let sorted = uses.sorted { $0.after < $1.after }
-        // with S(j) = j + 1 - rate x after(j): S(j) - S(i) <= burst for all windows; the least S so far is enough
-        var least = Double.infinity
-        for (index, use) in sorted.enumerated() {
-            least = min(least, Double(index) - rate * Double(use.before) / 1e9)
-            let here = Double(index + 1) - rate * Double(use.after) / 1e9
-            if here - least > Double(burst) + 1e-3 { return "\(here - least) tokens over rate x t, burst \(burst)" }
-        }
-        return nil
+        let all: Mutex<[Passage]>
+        init(_ all: consuming Mutex<[Passage]>) { self.all = all }
     }
 
     @Test(arguments: [(1000.0, 5), (50_000, 1), (3_000_000, 100)] as [(Double, Int64)])
@@ -49,14 +31,14 @@ struct LimiterThreadTests {
             LimiterSpec(.tokenBucket(rate: rate, burst: burst), name: "limiter"), scheduler: scheduler)
         let began = scheduler.now
         let uses = onThreads(3) { _ in
-            var uses: [Use] = []
+            var uses: [Passage] = []
             while true {
                 let before = scheduler.now
                 if before - began > 150_000_000 { return uses }
-                if limiter.allow(1) { uses.append(Use(before: before, after: scheduler.now)) }
+                if limiter.allow(1) { uses.append(Passage(before: before, after: scheduler.now)) }
             }
         }
-        #expect(isOver(uses, burst: burst, rate: rate) == nil)
+        #expect(Passage.most(uses, rate: rate) <= Double(burst) + 1e-3)
         // and what the rate earns is not lost: three threads that ask all the time get nearly all of it
         let time = Double((uses.map(\.after).max() ?? 0) - began) / 1e9
         #expect(Double(uses.count) >= min(1, rate * time / 2))
@@ -68,7 +50,7 @@ struct LimiterThreadTests {
         let limiter = Limiter(LimiterSpec(.tokenBucket(rate: 2000, burst: 10), name: "limiter"), scheduler: scheduler)
         let began = scheduler.now
         let uses = onThreads(3) { index in
-            var uses: [Use] = [], turn = 0
+            var uses: [Passage] = [], turn = 0
             while true {
                 let before = scheduler.now
                 if before - began > 200_000_000 { return uses }
@@ -77,11 +59,11 @@ struct LimiterThreadTests {
                     _ = limiter.setRate(turn % 2 == 0 ? 2000 : 1000 + Double(turn % 1000), scheduler.now)
                     usleep(20)
                 } else if limiter.allow(1) {
-                    uses.append(Use(before: before, after: scheduler.now))
+                    uses.append(Passage(before: before, after: scheduler.now))
                 }
             }
         }
-        #expect(isOver(uses, burst: 10, rate: 2000) == nil)
+        #expect(Passage.most(uses, rate: 2000) <= 10 + 1e-3)
         let time = Double(scheduler.now - began) / 1e9
         #expect(Double(uses.count) >= 0.3 * 1000 * time)
     }

@@ -167,7 +167,8 @@ public final class LuaVM {
         shim_control_set(pointer, UInt32(SHIM_CONTROL_CANCEL | (isDeadline ? SHIM_CONTROL_DEADLINE : 0)))
     }
     /// How many contexts the running task has entered; its thread sets it.
-    public func setEntered(_ count: Int) { shim_set_entered(pointer, Int32(count)) }
+    public func setEntered(_ count: Int) { Self.setEntered(pointer, count) }
+    public static func setEntered(_ vm: OpaquePointer?, _ count: Int) { shim_set_entered(vm, Int32(count)) }
 
     // MARK: Code
 
@@ -188,8 +189,13 @@ public final class LuaVM {
     public func freeTask(_ reference: Int32) { shim_task_free(pointer, reference) }
 
     public func resume(_ task: LuaStack, arguments: Int32) -> LuaResumption {
+        Self.resume(pointer, task, arguments: arguments)
+    }
+
+    /// The same for whoever holds the state, and has its pointer at hand.
+    public static func resume(_ vm: OpaquePointer?, _ task: LuaStack, arguments: Int32) -> LuaResumption {
         var op: Int32 = 0, results: Int32 = 0
-        let status = shim_task_resume(pointer, task.state, arguments, &op, &results)
+        let status = shim_task_resume(vm, task.state, arguments, &op, &results)
         switch status {
         case LUA_OK: return .returned(results)
         case LUA_YIELD:

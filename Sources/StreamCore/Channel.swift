@@ -53,6 +53,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
 
         var waiter: Waiter { held.takeUnretainedValue() }
+        /// The waiter without counting.
+        @inline(__always) func with<R>(_ body: (Waiter) -> R) -> R { held._withUnsafeGuaranteedRef(body) }
         var seat: ReaderSeat? { heldLog.map { ReaderSeat(log: $0.takeUnretainedValue(), reader: Int(reader)) } }
         var index: Int { Int(number) }
         var wanted: Int { isReader ? 0 : Int(most) }
@@ -157,7 +159,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         var (result, served) = offer(message, refuses: refuses)
         var timer: Timer?
         if result == .full, let waiter {
-            waiter.outbox.fill(message)
+            waiter.keep(message)
             let party = Party(waiter: waiter, generation: waiter.begin(), index: index)
             state.enqueueSender(party)
             if shedding != nil { timer = limitWait(of: party) }
@@ -225,9 +227,10 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             received += 1
             return (.received, serveSenders())
         case .from(let party):
-            let message = party.waiter.message(of: party.index)
-            buffer.fill(message)
-            party.waiter.sent(party.index)
+            party.with {
+                buffer.fill($0.message(of: party.index))
+                $0.sent(party.index)
+            }
             sent += 1
             received += 1
             return (.received, Served(party))
@@ -453,7 +456,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     private func claim(_ party: Party) -> Bool {
         if party.claim() { return true }
         // A planted bug: a send of a select is taken though another was. It exists so that the tests can be tested.
-        if fault == .doubleSelect, let select = party.waiter.select, case .sent = party.waiter.outcome,
+        if fault == .doubleSelect, let select = party.waiter.select?.takeUnretainedValue(), case .sent = party.waiter.outcome,
             select.isWaiting(party.generation, toSend: party.index)
         {
             return true
@@ -477,8 +480,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             party.waiter.batch = batch
             party.waiter.outcome = .batch
         } else {
-            party.waiter.inbox.fill(message)
-            party.waiter.outcome = .received(index: party.index)
+            party.with { $0.receive(message, party.index) }
         }
     }
 
@@ -489,10 +491,12 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
             if party.wanted > 0 {
                 party.waiter.outcome = .granted(state.grant(party.wanted))
             } else {
-                let message = party.waiter.message(of: party.index)
-                state.store(size: message.size)
-                stored.append(message)
-                party.waiter.sent(party.index)
+                party.with {
+                    let message = $0.message(of: party.index)
+                    state.store(size: message.size)
+                    stored.append(message)
+                    $0.sent(party.index)
+                }
                 sent += 1
                 served.append(serveReceivers())
             }

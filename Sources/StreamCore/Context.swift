@@ -20,6 +20,12 @@ public struct ContextSeat: @unchecked Sendable {  // the node is the contexts', 
     public func destroy() { ContextNode.destroy(node) }
 }
 
+/// Where it is seen whether a context has ended, for whoever holds the context and asks often: it counts no reference.
+public struct ContextMark: @unchecked Sendable {  // what it reads is atomic
+    let node: ContextNode.Pointer
+    public var reason: Reason? { ContextTree.reason(node) }
+}
+
 /// A node of the tree of cancellation. It ends once: cancelled, or at its deadline, or when its parent ends; whatever
 /// ends it ends all below it, in time proportional to what is there.
 ///
@@ -138,6 +144,7 @@ public final class Context: SharedObject, @unchecked Sendable {  // the schedule
 
     /// Why it ended, or nil.
     public var reason: Reason? { ContextTree.reason(node) }
+    public var mark: ContextMark { ContextMark(node: node) }
     /// What `cancel` was given, or the reason's name.
     public var cause: String? { lock.withLock { node.pointee.end?.cause } }
     /// When it ends at the latest, nanoseconds on the scheduler's clock; nil: nobody knows.

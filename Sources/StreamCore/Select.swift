@@ -171,7 +171,7 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
             }
         }
         keepMessages()
-        waiter.select = self
+        waiter.select = .passUnretained(self)
         isWaiting = true
         generation = waiter.begin()
         for item in cases {

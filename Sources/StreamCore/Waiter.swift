@@ -35,39 +35,65 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
     private let seat = Atomic<UInt64>(1)
     public unowned let owner: any WaiterOwner
     // One side at a time touches these, by the rule above: exclusivity checks would cost more than the accesses.
-    @exclusivity(unchecked) public var outcome = WaitOutcome.pending
+    /// By way of accessors of this module: in others the attribute below does not reach a stored property.
+    public var outcome: WaitOutcome {
+        get { ended }
+        set { ended = newValue }
+    }
+    @exclusivity(unchecked) private var ended = WaitOutcome.pending
     @exclusivity(unchecked) public var batch: Batch?
     /// The next of those that whoever claimed this one has to tell.
     @exclusivity(unchecked) var nextServed: Unmanaged<Waiter>?
-    /// The cases of the select that waits here.
-    @exclusivity(unchecked) var select: Select?
-    // Made when first used: of a million that wait most never send, and none has received yet.
-    @exclusivity(unchecked) private var madeInbox: MessageBuffer?
-    @exclusivity(unchecked) private var madeOutbox: MessageBuffer?
+    /// The cases of the select that waits here, which its task holds until `finish`: not counted for each wait.
+    @exclusivity(unchecked) var select: Unmanaged<Select>?
+    // Made when first used: of a million that wait most never send, and none has received yet. Held from then on, and
+    // not counted again at each look: that would cost a hand-over more than the copy of its message.
+    @exclusivity(unchecked) private var madeInbox: Unmanaged<MessageBuffer>?
+    @exclusivity(unchecked) private var madeOutbox: Unmanaged<MessageBuffer>?
 
-    public var inbox: MessageBuffer {
+    public var inbox: MessageBuffer { heldInbox.takeUnretainedValue() }
+    public var outbox: MessageBuffer { heldOutbox.takeUnretainedValue() }
+
+    private var heldInbox: Unmanaged<MessageBuffer> {
         if let madeInbox { return madeInbox }
-        let inbox = MessageBuffer()
+        let inbox = Unmanaged.passRetained(MessageBuffer())
         madeInbox = inbox
         return inbox
     }
-    public var outbox: MessageBuffer {
+    private var heldOutbox: Unmanaged<MessageBuffer> {
         if let madeOutbox { return madeOutbox }
-        let outbox = MessageBuffer()
+        let outbox = Unmanaged.passRetained(MessageBuffer())
         madeOutbox = outbox
         return outbox
     }
+
     /// Drops the message that was not sent, if any.
-    public func dropOutbox() { madeOutbox?.drop() }
+    public func dropOutbox() { madeOutbox?._withUnsafeGuaranteedRef { $0.drop() } }
+    /// Moves what was received to `buffer`.
+    public func moveInbox(to buffer: MessageBuffer) { heldInbox._withUnsafeGuaranteedRef { buffer.take(from: $0) } }
+
+    /// Moves `message` to the outbox.
+    func keep(_ message: MessagePointer) { heldOutbox._withUnsafeGuaranteedRef { $0.fill(message) } }
+
+    /// Whoever has claimed this wait, a receive, ends it with `message`, which moves here.
+    func receive(_ message: MessagePointer, _ index: Int) {
+        heldInbox._withUnsafeGuaranteedRef { $0.fill(message) }
+        ended = .received(index: index)
+    }
 
     public init(owner: any WaiterOwner) { self.owner = owner }
+
+    deinit {
+        madeInbox?.release()
+        madeOutbox?.release()
+    }
 
     /// Of the wait that is open, or was last.
     public var generation: UInt64 { seat.load(ordering: .relaxed) >> 1 }
 
     /// Opens a wait and returns its generation. Only the owner calls it, and never while a wait is open.
     public func begin() -> UInt64 {
-        outcome = .pending
+        ended = .pending
         let generation = (seat.load(ordering: .relaxed) >> 1) &+ 1
         seat.store(generation << 1, ordering: .sequentiallyConsistent)
         return generation
@@ -96,12 +122,15 @@ public final class Waiter: @unchecked Sendable {  // written by the owner, or by
     public func isOpen(_ generation: UInt64) -> Bool { seat.load(ordering: .relaxed) == generation << 1 }
 
     /// What the case sends with which whoever has claimed this wait ends it.
-    func message(of index: Int) -> MessagePointer { select?.message(of: index) ?? outbox.message! }
+    func message(of index: Int) -> MessagePointer {
+        if let select { return select._withUnsafeGuaranteedRef { $0.message(of: index) } }
+        return heldOutbox._withUnsafeGuaranteedRef { $0.message! }
+    }
 
     /// That message has moved to whoever has claimed this wait.
     func sent(_ index: Int) {
-        if select == nil { outbox.moved() }
-        outcome = .sent(index: index)
+        if select == nil { heldOutbox._withUnsafeGuaranteedRef { $0.moved() } }
+        ended = .sent(index: index)
     }
 
     /// Claims and ends the wait of this generation; false: someone else was first.

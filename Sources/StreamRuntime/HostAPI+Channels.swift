@@ -81,7 +81,7 @@ extension HostAPI {
                 worker.countSent(on: channel)
                 stack.push(true)
                 return 1
-            case .waiting: return wait(worker, stack, .send(channel), timeout: limit)
+            case .waiting: return wait(worker, stack, .send(.passUnretained(channel)), timeout: limit)
             case .overflow:
                 worker.countSent(on: channel)
                 return full(worker, stack, channel)
@@ -126,9 +126,9 @@ extension HostAPI {
         return LuaResult.raise
     }
 
-    private static func deliver(_ worker: Worker, _ channel: Channel) -> Int32 {
+    private static func deliver(_ worker: Worker, _ vm: OpaquePointer?, _ channel: Channel) -> Int32 {
         worker.countReceived(from: channel)
-        LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
+        LuaVM.setInbox(vm, worker.received.message!)
         return LuaResult.value
     }
 
@@ -141,8 +141,8 @@ extension HostAPI {
                 if limit == nil { return noDuration(worker, stack, 2, "recv") }
             }
             switch receive(channel, worker, stack, waits: limit != 0) {
-            case .received: return deliver(worker, channel)
-            case .waiting: return wait(worker, stack, .receive(channel), timeout: limit)
+            case .received: return deliver(worker, vm, channel)
+            case .waiting: return wait(worker, stack, .receive(.passUnretained(channel)), timeout: limit)
             case .closed: return refuse(stack, .closed)
             case .empty: return limit == 0 ? atOnce(worker, stack) : noWait(worker, stack, "recv")
             }
@@ -153,7 +153,7 @@ extension HostAPI {
         let stack = LuaStack(state)
         return withChannel(stack, vm, "try_recv") { worker, channel in
             switch receive(channel, worker, stack, waits: false) {
-            case .received: return deliver(worker, channel)
+            case .received: return deliver(worker, vm, channel)
             case .closed: return refuse(stack, .closed)
             case .empty, .waiting: return refuse(stack, .empty)
             }
@@ -173,8 +173,8 @@ extension HostAPI {
         let stack = LuaStack(state)
         return withChannel(stack, vm, "range") { worker, channel in
             switch receive(channel, worker, stack, waits: true) {
-            case .received: return deliver(worker, channel)
-            case .waiting: return wait(worker, stack, .range(channel))
+            case .received: return deliver(worker, vm, channel)
+            case .waiting: return wait(worker, stack, .range(.passUnretained(channel)))
             case .empty: return noWait(worker, stack, "range")
             case .closed:
                 stack.pushNil()

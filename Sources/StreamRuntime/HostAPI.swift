@@ -178,12 +178,17 @@ enum HostAPI {
 
     /// Begins the running task's wait, which is registered already; ends at once if its context has.
     static func wait(_ worker: Worker, _ stack: LuaStack, _ wait: Wait, timeout: Int64? = nil) -> Int32 {
-        let task = worker.current!
+        worker.withCurrent { begin(wait, of: $0, worker, stack, timeout: timeout) }
+    }
+
+    private static func begin(
+        _ wait: Wait, of task: LuaTask, _ worker: Worker, _ stack: LuaStack, timeout: Int64?
+    ) -> Int32 {
         task.deadlines?.enter(task)
         task.wait = wait
-        if task.context.reason != nil && task.waiter.claimCurrent() {
-            task.waiter.outcome = .ended(task.context.reason!)
-            return answer(worker, stack)
+        if let reason = task.mark.reason, task.waiter.claimCurrent() {
+            task.waiter.outcome = .ended(reason)
+            return answer(worker, stack, of: task)
         }
         if let timeout {
             let waiter = task.waiter!
@@ -203,26 +208,27 @@ enum HostAPI {
         return LuaResult.wait
     }
 
-    static let finish: LuaFunction = { state, vm in Worker.with(vm) { answer($0, LuaStack(state)) } }
+    static let finish: LuaFunction = { state, vm in
+        Worker.with(vm) { worker in worker.withCurrent { answer(worker, LuaStack(state), of: $0) } }
+    }
 
     /// The results of the wait that is over.
-    private static func answer(_ worker: Worker, _ stack: LuaStack) -> Int32 {
-        let task = worker.current!
-        let wait = task.wait
-        task.wait = .none
+    private static func answer(_ worker: Worker, _ stack: LuaStack, of task: LuaTask) -> Int32 {
+        var wait = Wait.none
+        swap(&wait, &task.wait)
         if let timer = task.timer {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
         if case .select(let select) = wait { return finish(select, worker, stack) }
-        switch task.waiter.outcome {
+        switch task.waitSeat._withUnsafeGuaranteedRef({ $0.outcome }) {
         case .received:
-            if let channel = wait.channel { worker.countReceived(from: channel) }
-            worker.received.take(from: task.waiter.inbox)
-            LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
+            if worker.countsValues, let channel = wait.channel { worker.countReceived(from: channel) }
+            task.waitSeat._withUnsafeGuaranteedRef { $0.moveInbox(to: worker.received) }
+            LuaVM.setInbox(worker.vmPointer, worker.received.message!)
             return LuaResult.value
         case .sent:
-            if let channel = wait.channel { worker.countSent(on: channel) }
+            if worker.countsValues, let channel = wait.channel { worker.countSent(on: channel) }
             stack.push(true)
             return 1
         case .closed:

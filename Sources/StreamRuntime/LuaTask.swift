@@ -35,9 +35,10 @@ protocol HostWait: AnyObject {
 /// What a task's function is waiting for, and so what `finish` gives it.
 enum Wait {
     case none
-    case send(Channel)
-    case receive(Channel)
-    case range(Channel)
+    // Not counted: the channel stands on the stack of the function that waits, and `complete` forgets what is here.
+    case send(Unmanaged<Channel>)
+    case receive(Unmanaged<Channel>)
+    case range(Unmanaged<Channel>)
     case sleep
     case task(LuaTask)
     case pipeline(PipelineRun)
@@ -49,8 +50,8 @@ enum Wait {
     var description: String {
         switch self {
         case .none: "computing"
-        case .send(let channel): "sending on \(channel.name)"
-        case .receive(let channel), .range(let channel): "receiving from \(channel.name)"
+        case .send(let channel): "sending on \(channel._withUnsafeGuaranteedRef(\.name))"
+        case .receive(let channel), .range(let channel): "receiving from \(channel._withUnsafeGuaranteedRef(\.name))"
         case .sleep: "sleeping"
         case .task(let task): "waiting for the task of \(task.origin)"
         case .pipeline: "waiting for a pipeline"
@@ -63,7 +64,7 @@ enum Wait {
 
     var channel: Channel? {
         switch self {
-        case .send(let channel), .receive(let channel), .range(let channel): channel
+        case .send(let channel), .receive(let channel), .range(let channel): channel.takeUnretainedValue()
         default: nil
         }
     }
@@ -83,14 +84,20 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     let anchor: Int32
     /// The one in which it waits now.
     @exclusivity(unchecked) private(set) var context: Context
+    /// Of `context`.
+    @exclusivity(unchecked) private(set) var mark: ContextMark
     private let seat = ContextSeat()
     /// Changes with `context`; any thread may ask.
     private let epoch = Atomic<UInt32>(0)
     /// Those that it will be in again, innermost last, while it is in others: see `enter`.
-    private var outer: [Context] = []
+    @exclusivity(unchecked) private var outer: [Context] = []  // its worker's thread alone
     /// The lowest of them is its own: what ends that ends this task and what it started, and nothing else.
     private var hasOwn: Bool
-    @exclusivity(unchecked) private(set) var waiter: Waiter!
+    /// Held by it, and not counted again at each switch.
+    @exclusivity(unchecked) private(set) var waitSeat: Unmanaged<Waiter>!
+    var waiter: Waiter! { waitSeat.takeUnretainedValue() }
+    /// The one behind it in the row of those that are ready: see `TaskQueue`.
+    @exclusivity(unchecked) var nextReady: Unmanaged<LuaTask>?
     @exclusivity(unchecked) var wait = Wait.none
     @exclusivity(unchecked) var timer: Timer?
     /// Arguments on its stack for the next resume.
@@ -137,16 +144,20 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
         self.anchor = anchor
         self.arguments = arguments
         self.context = context
+        mark = context.mark
         hasOwn = isOwn
         self.origin = origin
         self.completion = completion
         super.init()
-        waiter = Waiter(owner: self)
+        waitSeat = .passRetained(Waiter(owner: self))
     }
 
     func ready(_ waiter: Waiter) { worker.makeReady(self) }
 
-    deinit { seat.destroy() }
+    deinit {
+        seat.destroy()
+        waitSeat.release()
+    }
 
     // MARK: Contexts
 
@@ -191,6 +202,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     private func move(to next: Context) {
         epoch.store(next.add(self, seat).epoch, ordering: .sequentiallyConsistent)
         context = next
+        mark = next.mark
         worker.contextChanged(of: self)
     }
 
@@ -231,6 +243,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
         context.remove(seat)
         timer.map(worker.scheduler.disarm)
         timer = nil
+        wait = .none
         completion(self, end)
         for run in onceRuns { run.abandon() }
         onceRuns = []

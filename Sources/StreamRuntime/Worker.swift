@@ -1,5 +1,4 @@
 // A worker: one Lua state, its tasks, and the order in which they run.
-import DequeModule
 import LuaVM
 import StreamCore
 import Synchronization
@@ -11,10 +10,17 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Runs the script's top level. Set before it starts.
     var isMain = false
     @exclusivity(unchecked) private(set) var vm: LuaVM!
-    /// The task that runs now.
-    @exclusivity(unchecked) private(set) var current: LuaTask?  // this and `ready`: the worker's thread alone
+    /// Its pointer, without a reference count for each look at it.
+    @exclusivity(unchecked) private(set) var vmPointer: OpaquePointer?
+    /// The task that runs now: `resume` holds it. This and `ready` are the worker's thread's alone.
+    @exclusivity(unchecked) private var running: Unmanaged<LuaTask>?
+    var current: LuaTask? { running?.takeUnretainedValue() }
     /// Its seat, without a reference count for each look at it.
     @exclusivity(unchecked) private(set) var currentSeat: Unmanaged<Waiter>?
+
+    /// Calls `body` with the task that runs now, of which there is one.
+    @inline(__always)
+    func withCurrent<R>(_ body: (LuaTask) -> R) -> R { running!._withUnsafeGuaranteedRef(body) }
     /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
     /// first.
     private let computing = Atomic<UInt>(0)
@@ -23,8 +29,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var orderedTasks: [LuaTask] { tasks.values.sorted { $0.number < $1.number } }
     private var startedTasks: UInt64 = 0
     /// The ports of those that drive a stage, in that order too: few, however many tasks there are.
-    private var ports: [StagePorts] = []
-    @exclusivity(unchecked) private var ready = Deque<LuaTask>()
+    @exclusivity(unchecked) private var ports: [StagePorts] = []  // its thread's, as the two below
+    @exclusivity(unchecked) private var ready = TaskQueue()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
     /// Selects that no task uses now.
@@ -42,13 +48,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// The text of the last mistake in the program that a host function reported.
     var lastMisuse: String?
     /// Runs once, on the worker's thread, before anything else.
-    private var prepare: ((Worker) -> Void)?
+    @exclusivity(unchecked) private var prepare: ((Worker) -> Void)?  // its thread's, as the next
     /// Set when it shall end after this slice; its state is dropped then.
-    private var ending = false
+    @exclusivity(unchecked) private var ending = false
     /// At the end: tasks whose wait was claimed by someone who has not told it yet.
     private var untold: Set<ObjectIdentifier>?
     private var onEnd: [() -> Void] = []
-    private var onIdle: (() -> Void)?
+    @exclusivity(unchecked) private var onIdle: (() -> Void)?  // its thread's
     /// The task to be stopped for good, when it next comes to the interrupt.
     private let victim = Atomic<UInt>(0)
     /// What `on_end` was asked for here, and has not been started.
@@ -79,19 +85,24 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Permits and reservations that its script has.
     var holdings = Holdings()
 
+    var countsValues: Bool { stageInput != nil || stageOutput != nil }
+
     /// A script may also take back what it has put, or put into its own input.
     func countReceived(from channel: Channel) {
+        guard countsValues else { return }
         if channel === stageInput { taken += 1 } else if channel === stageOutput { put -= 1 }
     }
     func countSent(on channel: Channel) {
+        guard countsValues else { return }
         if channel === stageOutput { put += 1 } else if channel === stageInput { taken -= 1 }
     }
 
-    // Under `inboxLock`: tasks whose wait was ended by others.
+    /// Tasks whose wait was ended by others, put there before the wake that calls for a look.
+    private let inbox = TaskInbox()
     private let inboxLock = Lock()
-    private var readyInbox: [LuaTask] = []
-    /// Whether there is anything in these; written under the lock, before the wake that calls for a look.
-    private let hasInbox = Atomic<Bool>(false)
+    /// Whether there is anything in `calls`; written under the lock, before the wake.
+    private let hasCalls = Atomic<Bool>(false)
+    /// Under `inboxLock`.
     private var calls: [(Worker) -> Void] = []
 
     init(run: Run, name: String, prepare: @escaping (Worker) -> Void) {
@@ -118,6 +129,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         vm = LuaVM(
             host: HostAPI.host, owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit,
             seed: seed, hashSeed: hashSeed)
+        vmPointer = vm?.pointer
         return vm != nil
     }
 
@@ -128,10 +140,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             ready.append(task)
             return
         }
-        inboxLock.withLock {
-            readyInbox.append(task)
-            hasInbox.store(true, ordering: .releasing)
-        }
+        inbox.push(task)
         wake()
     }
 
@@ -139,7 +148,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     func call(_ body: @escaping (Worker) -> Void) {
         inboxLock.withLock {
             calls.append(body)
-            hasInbox.store(true, ordering: .releasing)
+            hasCalls.store(true, ordering: .releasing)
         }
         wake()
     }
@@ -231,7 +240,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// On the worker's thread: a task begins to compute, or computes in another context from now on.
     private func checkGrace(of task: LuaTask) {
         endGrace(of: task)
-        guard let reason = task.context.reason else { return }
+        guard let reason = task.mark.reason else { return }
         let timer = inboxLock.withLock { beginGrace(task, reason) }
         if let timer { scheduler.arm(timer) }
     }
@@ -344,14 +353,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     private func takeInbox() {
-        guard hasInbox.load(ordering: .acquiring) else { return }
-        inboxLock.lock()
-        hasInbox.store(false, ordering: .relaxed)
-        ready.append(contentsOf: readyInbox)
-        readyInbox.removeAll(keepingCapacity: true)
-        let bodies = calls
-        calls = []
-        inboxLock.unlock()
+        guard hasCalls.load(ordering: .acquiring) else { return inbox.move(to: &ready) }
+        let bodies = inboxLock.withLock {
+            hasCalls.store(false, ordering: .relaxed)
+            let bodies = calls
+            calls = []
+            return bodies
+        }
+        inbox.move(to: &ready)  // after `calls` was read: what was ready before a call is ready in it
         for body in bodies { body(self) }
     }
 
@@ -366,17 +375,17 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         while true {
             let arguments = max(0, task.arguments)
             task.arguments = 0
-            current = task
-            currentSeat = .passUnretained(task.waiter)
+            running = .passUnretained(task)
+            currentSeat = task.waitSeat
             // One that was preempted still computes, and what its grace period has come to stands.
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
                 task.deadlines?.resumed()
             }
-            vm.setEntered(task.entered)
-            let resumption = vm.resume(task.stack, arguments: arguments)
-            current = nil
+            LuaVM.setEntered(vmPointer, task.entered)
+            let resumption = LuaVM.resume(vmPointer, task.stack, arguments: arguments)
+            running = nil
             currentSeat = nil
             var isVictim = false
             if case .preempted = resumption {
@@ -529,9 +538,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// are about to write how they ended; each of them wakes this worker when that stands.
     private func endWaits() -> Bool {
         if let untold {
-            self.untold = untold.subtracting(ready.map(ObjectIdentifier.init))
+            self.untold = untold.subtracting(ready.identities)
         } else {
-            let told = Set(ready.map(ObjectIdentifier.init))
+            let told = Set(ready.identities)
             let claimed = orderedTasks.filter { !$0.waiter.claimCurrent() }
             untold = Set(claimed.map(ObjectIdentifier.init)).subtracting(told)
         }
@@ -556,9 +565,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         dropEndings()
         tasks = [:]
         ports = []
-        ready = []
+        ready.removeAll()
         received.drop()
         holdings.takeBack()
+        vmPointer = nil
         inboxLock.withLock { vm = nil }
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []

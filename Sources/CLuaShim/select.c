@@ -78,11 +78,12 @@ static int mistake(lua_State *L, shim_selection *s, const char *format, ...) {
     return shim_call_host(L, vm_of(L)->host->misuse);
 }
 
-/* The value at `index` for a message: "a function", "5". */
+/* The value at `index` for a message: a function, 5, "text" in its quotation marks. */
 static const char *said(lua_State *L, int index, char *text, size_t size) {
     shim_buffer words = {0};
     shim_describe(L, index, 80, &words);
-    snprintf(text, size, "%.*s", (int)words.used, words.bytes == NULL ? "" : (const char *)words.bytes);
+    const char *quote = lua_type(L, index) == LUA_TSTRING ? "\"" : "";
+    snprintf(text, size, "%s%.*s%s", quote, (int)words.used, words.bytes == NULL ? "" : (const char *)words.bytes, quote);
     shim_buffer_free(&words);
     return text;
 }

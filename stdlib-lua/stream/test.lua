@@ -141,7 +141,9 @@ local foreign = {
 local function methods(phrase, class)
   return function(_, name)
     local method, known = class[name], foreign[phrase][name]
-    if method == nil and known then misuse(("%s has no method '%s' (did you mean '%s'?)"):format(phrase, name, known)) end
+    if method == nil and known then
+      misuse(("%s has no method '%s' (did you mean '%s'?)"):format(phrase, name, known))
+    end
     return method
   end
 end

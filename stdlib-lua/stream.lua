@@ -49,6 +49,13 @@ for _, level in ipairs { "debug", "info", "warn", "error" } do
   end
 end
 
+for name, library in pairs { json = stream.json, log = stream.log } do
+  setmetatable(library, {
+    __metatable = false,
+    __index = function(_, key) unknown(("function of stream.%s:"):format(name), key, library) end,
+  })
+end
+
 -- Functions of the program that embeds the host: stream.host.name(...).
 stream.host = setmetatable({}, {
   __metatable = false,

@@ -167,6 +167,11 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
     shim_record *r = shim_record_of(L, index);
     if (r != NULL && !shim_record_fill_protected(L, index, r))
         return fail(L, p, parent, "not enough memory");
+    if (r == NULL && lua_getmetatable(L, index)) { /* a reader, a pipeline: the library's own tables, which stay */
+        lua_pop(L, 1);
+        if (strcmp(shim_kind_phrase(L, index), "a table") != 0)
+            return fail_kind(L, p, parent, index);
+    }
     size_t head = out->used;
     uint32_t array = 0, pairs = 0;
     lua_Unsigned length = lua_rawlen(L, index);

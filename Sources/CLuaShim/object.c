@@ -36,8 +36,12 @@ static int describe(lua_State *L) {
 /* __index of the table of methods: there is no such method. Upvalue: the type. [-0, +1, e] */
 static int no_method(lua_State *L) {
     const shim_type *type = lua_touserdata(L, lua_upvalueindex(1));
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return luaL_error(L, "%s has no field of type %s", type->phrase, luaL_typename(L, 2));
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        lua_pushfstring(L, "%s has no field of type %s", type->phrase, luaL_typename(L, 2));
+        lua_replace(L, 1);
+        lua_settop(L, 1);
+        return shim_call_host(L, vm_of(L)->host->misuse);
+    }
     luaL_Buffer names;
     luaL_buffinit(L, &names);
     for (const shim_method *m = type->methods; m->name != NULL; m++) {

@@ -78,12 +78,22 @@ static int mistake(lua_State *L, shim_selection *s, const char *format, ...) {
     return shim_call_host(L, vm_of(L)->host->misuse);
 }
 
-/* The value at `index` for a message: "a function", "5". */
+/* The value at `index` for a message: a function, 5, a name. */
+static const char *words(lua_State *L, int index, char *text, size_t size) {
+    shim_buffer out = {0};
+    shim_describe(L, index, 80, &out);
+    snprintf(text, size, "%.*s", (int)out.used, out.bytes == NULL ? "" : (const char *)out.bytes);
+    shim_buffer_free(&out);
+    return text;
+}
+
+/* The same after "got": a string in quotation marks. */
 static const char *said(lua_State *L, int index, char *text, size_t size) {
-    shim_buffer words = {0};
-    shim_describe(L, index, 80, &words);
-    snprintf(text, size, "%.*s", (int)words.used, words.bytes == NULL ? "" : (const char *)words.bytes);
-    shim_buffer_free(&words);
+    if (lua_type(L, index) != LUA_TSTRING)
+        return words(L, index, text, size);
+    text[0] = '"';
+    words(L, index, text + 1, size - 2);
+    strcat(text, "\"");
     return text;
 }
 
@@ -107,7 +117,7 @@ static int read_fields(lua_State *L, shim_selection *s, int number, unsigned *fi
         while (name < NAMES && key != s->names[name]) name++;
         if (name == NAMES)
             return mistake(L, s, "case %d of select has a field '%s'; it may have recv, send with value, "
-                           "after, default and run", number, said(L, -2, text, sizeof text));
+                           "after, default and run", number, words(L, -2, text, sizeof text));
         lua_replace(L, FIELDS + name);
         *fields |= 1u << name;
     }
@@ -188,7 +198,7 @@ static int no_list(lua_State *L, shim_selection *s, lua_Unsigned length) {
         lua_pop(L, 1);
         if (!lua_isinteger(L, -1) || (lua_Unsigned)lua_tointeger(L, -1) - 1 >= length)
             return mistake(L, s, "argument 1 of select expected a list of cases, each a table; it has a field '%s'",
-                           said(L, -1, text, sizeof text));
+                           words(L, -1, text, sizeof text));
     }
     return 0;
 }

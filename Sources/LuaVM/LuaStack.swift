@@ -149,6 +149,12 @@ public struct LuaStack {
         return String(decoding: UnsafeRawBufferPointer(start: buffer.bytes, count: buffer.used), as: UTF8.self)
     }
 
+    /// As `describe`, with strings in quotation marks: for "got ..." in messages.
+    public func shown(_ index: Int32, limit: Int = 200) -> String {
+        let text = describe(index, limit: limit)
+        return type(index) == .string ? "\"\(text)\"" : text
+    }
+
     /// The place of the innermost running line: `script.lua:12`.
     public var place: String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { text in

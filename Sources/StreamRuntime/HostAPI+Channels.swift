@@ -9,7 +9,7 @@ extension HostAPI {
         guard let capacity = stack.integer(1), capacity >= 0, capacity <= 1 << 40 else {
             return misuse(
                 worker, stack,
-                "argument 1 of chan expected a capacity, a whole number from 0, got \(stack.describe(1))")
+                "argument 1 of chan expected a capacity, a whole number from 0, got \(stack.shown(1))")
         }
         push(stack, Channel(capacity: Int(capacity), name: "the channel of \(stack.place)"))
         return 1
@@ -23,7 +23,7 @@ extension HostAPI {
     private static func noDuration(_ worker: Worker, _ stack: LuaStack, _ index: Int32, _ method: String) -> Int32 {
         misuse(
             worker, stack,
-            "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.describe(index))")
+            "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.shown(index))")
     }
 
     /// Calls `body` with the channel at index 1, and without counting references: the script's stack keeps the channel,

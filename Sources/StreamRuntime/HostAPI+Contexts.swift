@@ -53,7 +53,7 @@ extension HostAPI {
         guard let parent = context(stack) else { return noContext(vm, stack, "with_timeout") }
         guard let time = nanoseconds(stack, 2) else {
             return misuse(
-                worker, stack, "argument 1 of with_timeout expected \(durationHint), got \(stack.describe(2))")
+                worker, stack, "argument 1 of with_timeout expected \(durationHint), got \(stack.shown(2))")
         }
         pushChild(vm, stack, of: parent, at: time >= never ? nil : worker.scheduler.now &+ time)
         return 1
@@ -66,7 +66,7 @@ extension HostAPI {
             return misuse(
                 Worker.of(vm), stack,
                 "argument 1 of with_deadline expected a time, in seconds as stream.now() gives them "
-                    + "(stream.now() + 0.8; with_timeout takes a duration), got \(stack.describe(2))")
+                    + "(stream.now() + 0.8; with_timeout takes a duration), got \(stack.shown(2))")
         }
         pushChild(vm, stack, of: parent, at: time >= 9e9 ? nil : Int64(max(time, -9e9) * 1e9))
         return 1
@@ -87,7 +87,7 @@ extension HostAPI {
     private static func noKey(_ vm: OpaquePointer?, _ stack: LuaStack, _ method: String) -> Int32 {
         misuse(
             Worker.of(vm), stack,
-            "argument 1 of \(method) expected a key, a string, a number or a boolean, got \(stack.describe(2))")
+            "argument 1 of \(method) expected a key, a string, a number or a boolean, got \(stack.shown(2))")
     }
 
     static let contextWithValue: LuaFunction = { state, vm in

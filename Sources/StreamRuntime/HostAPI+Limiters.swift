@@ -116,7 +116,7 @@ extension HostAPI {
         misuse(
             worker, stack,
             "argument 1 of \(method) expected how many, a whole number from 0 to \(LimiterSpec.largest), got "
-                + stack.describe(2))
+                + stack.shown(2))
     }
 
     /// Until when the running task may wait.
@@ -137,7 +137,7 @@ extension HostAPI {
             Raised(
                 code: misuse(
                     worker, stack,
-                    "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.describe(index))")))
+                    "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.shown(index))")))
     }
 
     static func describe(rate: Double) -> String {
@@ -260,7 +260,7 @@ extension HostAPI {
                     + "the bounds of this limiter"
             }
         }
-        return misuse(worker, stack, "argument 1 of set_rate expected \(hint), got \(stack.describe(2))")
+        return misuse(worker, stack, "argument 1 of set_rate expected \(hint), got \(stack.shown(2))")
     }
 
     static let limiterSetBurst: LuaFunction = { state, vm in
@@ -275,7 +275,7 @@ extension HostAPI {
         guard let burst = stack.integer(2), burst >= least, burst <= most else {
             return misuse(
                 worker, stack,
-                "argument 1 of set_burst expected a whole number from \(least) to \(most), got \(stack.describe(2))")
+                "argument 1 of set_burst expected a whole number from \(least) to \(most), got \(stack.shown(2))")
         }
         limiter.setBurst(burst, worker.scheduler.now)
         return 0
@@ -289,7 +289,7 @@ extension HostAPI {
         }
         guard let latency = nanoseconds(stack, 2) else {
             return misuse(
-                worker, stack, "argument 1 of report expected \(durationHint), got \(stack.describe(2))")
+                worker, stack, "argument 1 of report expected \(durationHint), got \(stack.shown(2))")
         }
         let isSuccess = stack.top < 3 || stack.boolean(3)  // left out: it was one
         limiter.report(latency: latency, ok: isSuccess, worker.scheduler.now)
@@ -308,7 +308,7 @@ extension HostAPI {
         guard let key = key(stack, 2) else {
             return misuse(
                 worker, stack,
-                "argument 1 of of expected a key, a string, a number or a boolean, got \(stack.describe(2))")
+                "argument 1 of of expected a key, a string, a number or a boolean, got \(stack.shown(2))")
         }
         push(stack, limiter.of(key, stack.describe(2, limit: 40)))
         return 1

@@ -77,7 +77,7 @@ extension HostAPI {
         if !stack.isNil(2) {
             limit = nanoseconds(stack, 2)
             if limit == nil {
-                return misuse(worker, stack, "argument 1 expected \(durationHint), got \(stack.describe(2))")
+                return misuse(worker, stack, "argument 1 of wait expected \(durationHint), got \(stack.shown(2))")
             }
         }
         if pipeline.outcome != nil { return outcome(of: pipeline, stack) }
@@ -197,8 +197,7 @@ extension HostAPI {
     /// kind(value): "a function", "a channel": for messages.
     static let kind: LuaFunction = { state, vm in
         let stack = LuaStack(state)
-        let text = stack.describe(1, limit: 60)
-        stack.push(stack.type(1) == .string ? "\"\(text)\"" : text)
+        stack.push(stack.shown(1, limit: 60))
         return 1
     }
 }

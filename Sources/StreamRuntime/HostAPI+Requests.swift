@@ -15,7 +15,7 @@ extension HostAPI {
             return misuse(
                 worker, stack,
                 "argument 1 of request expected how many more values to take, a whole number from 1, got "
-                    + "\(stack.describe(2))")
+                    + "\(stack.shown(2))")
         }
         if channel.request(n) { return 0 }
         return misuse(worker, stack, "request expected a stage's input: " + problem(channel, worker))

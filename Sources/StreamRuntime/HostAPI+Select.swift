@@ -28,7 +28,7 @@ extension HostAPI {
                 giveUp(worker, select)
                 return misuse(
                     worker, stack,
-                    "after of case \(after) of select expected \(durationHint), got \(stack.describe(2))")
+                    "after of case \(after) of select expected \(durationHint), got \(stack.shown(2))")
             }
         }
         worker.received.drop()

@@ -102,7 +102,7 @@ extension HostAPI {
     static func waitLimit(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, RaisedMistake> {
         if stack.isNil(index) { return .success(nil) }
         if let time = nanoseconds(stack, index) { return .success(time) }
-        let text = "argument \(index - 1) of wait expected \(durationHint), got \(stack.describe(index))"
+        let text = "argument \(index - 1) of wait expected \(durationHint), got \(stack.shown(index))"
         return .failure(RaisedMistake(code: misuse(worker, stack, text)))
     }
 
@@ -163,7 +163,7 @@ extension HostAPI {
     static let sleep: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         guard let time = nanoseconds(stack, 1) else {
-            return misuse(worker, stack, "argument 1 of sleep expected \(durationHint), got \(stack.describe(1))")
+            return misuse(worker, stack, "argument 1 of sleep expected \(durationHint), got \(stack.shown(1))")
         }
         if let raised = cannotWait(worker, stack, "sleep") { return raised }
         _ = worker.current!.waiter.begin()

@@ -17,10 +17,10 @@ extension HostAPI {
     private static func makeTicker(_ state: OpaquePointer?, _ vm: OpaquePointer?, repeats: Bool) -> Int32 {
         let stack = LuaStack(state), worker = Worker.of(vm), name = repeats ? "ticker" : "after"
         guard let time = nanoseconds(stack, 1) else {
-            return misuse(worker, stack, "argument 1 of \(name) expected \(durationHint), got \(stack.describe(1))")
+            return misuse(worker, stack, "argument 1 of \(name) expected \(durationHint), got \(stack.shown(1))")
         }
         if repeats && time == 0 {
-            return misuse(worker, stack, "argument 1 of ticker expected a duration above 0, got \(stack.describe(1))")
+            return misuse(worker, stack, "argument 1 of ticker expected a duration above 0, got \(stack.shown(1))")
         }
         let run = worker.run
         let ticker = Ticker(

@@ -138,6 +138,7 @@ struct CaseRun {
         var failure = TestFailure(message: "it did not end within \(seconds(limit)) of real time\(after)")
         if let place = test.stopPlace, !place.isEmpty {
             failure.message += ": it computes at \(place)"
+            if afterBody { failure.message += " (a loop over waits has to end when one returns nil, \"canceled\")" }
             failure.place = place
         } else {
             let passed = scheduler.now

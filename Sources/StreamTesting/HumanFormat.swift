@@ -13,7 +13,10 @@ public struct HumanFormat: TestFormat {
 
     public func begin() -> String { "" }
 
-    public func file(_ path: String, cases: Int) -> String { paint(printable(path), "1") + "\n" }
+    /// A file of which no case is run is passed over in silence: `--filter` on a folder leaves many.
+    public func file(_ path: String, cases: Int) -> String { cases == 0 ? "" : title(path) }
+
+    private func title(_ path: String) -> String { paint(printable(path), "1") + "\n" }
 
     public func result(_ result: CaseResult) -> String {
         var name = printable(result.name.replacing("\n", with: " "))
@@ -43,9 +46,10 @@ public struct HumanFormat: TestFormat {
     public func fileEnd(_ result: FileResult) -> String {
         if let problem = result.problem {
             let lines = problem.split(separator: "\n").map { "      \(printable(String($0)))\n" }.joined()
-            return "  \(paint("ERROR", "31"))   this file does not load\n\(lines)"
+            let title = result.cases.isEmpty ? title(result.path) : ""
+            return "\(title)  \(paint("ERROR", "31"))   this file does not load\n\(lines)"
         }
-        return result.cases.isEmpty ? "  no case of this file has such a name\n" : ""
+        return ""
     }
 
     public func end(_ result: SuiteResult, interruption: String?) -> String {

@@ -49,7 +49,7 @@ import Testing
         ("bucket:allow(0.5)", ["argument 1 of allow", "got 0.5"]),
         ("bucket:allow(0/0)", ["argument 1 of allow", "nan"]),
         ("bucket:allow(1e300)", ["argument 1 of allow", "got 1e+300"]),
-        ("bucket:allow('1')", ["argument 1 of allow", "got 1"]),
+        ("bucket:allow('1')", ["argument 1 of allow", #"got "1""#]),
         ("bucket:wait(1, '5 parsecs')", ["argument 2 of wait", "\"800ms\"", "parsecs"]),
         ("bucket:wait(1, -1)", ["argument 2 of wait", "got -1"]),
         ("bucket:reserve(-1)", ["argument 1 of reserve", "got -1"]),

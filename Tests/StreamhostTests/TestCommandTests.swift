@@ -243,6 +243,7 @@ struct TestRun {
             "the run's pipelines",
             "local n = 0 stream.from(stream.range(1, 9)):to(function(v) n = n + v end) stream.run() t.equal(n, 45)"
         ),
+        ("a once function raises", "t.raises('bad', stream.once(function() error('bad') end))"),
         ("options", "t.raises(\"unknown option of t.sink: 'capacty'\", function() t.sink { capacty = 1 } end)"),
     ]
 

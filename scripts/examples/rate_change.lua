@@ -1,4 +1,5 @@
 -- A sender whose rate changes while it runs: whoever waits for the limiter waits as long as the new rate says.
+--   streamhost run rate_change.lua
 local stream = require "stream"
 
 local letters = stream.token_bucket { name = "letters", rate = 2, burst = 1, bounds = { 1, 1000 } }

@@ -1,5 +1,6 @@
 -- Load shedding: a slow consumer gets the newest values, and what it had no time for is counted. The source says how
 -- many values come while the consumer works on one.
+--   streamhost run shed.lua [values [queue]]
 local stream = require "stream"
 
 local n, queue = tonumber(arg[1]) or 20, tonumber(arg[2]) or 3

@@ -87,6 +87,7 @@ local stream = {}
 ---@field on_error? "stop"|"skip"
 
 ---@class stream.Channel
+---@operator len: integer  values queued
 local Channel = {}
 ---@param value any
 ---@param timeout? stream.Duration  0: it does not wait
@@ -332,6 +333,7 @@ function stream.adaptive(options) end
 
 ---@class stream.Pipeline
 local Pipeline = {}
+---Lets values wait for the limiter; `mode` and `key` are in the second table.
 ---@param limiter stream.Limiter|stream.TokenBucket
 ---@param options? stream.LimitOptions
 ---@return stream.Pipeline
@@ -496,13 +498,17 @@ function stream.json.decode(text) end
 
 stream.log = {}
 ---@param message any
-function stream.log.debug(message) end
+---@param fields? table  written behind it as JSON
+function stream.log.debug(message, fields) end
 ---@param message any
-function stream.log.info(message) end
+---@param fields? table  written behind it as JSON
+function stream.log.info(message, fields) end
 ---@param message any
-function stream.log.warn(message) end
+---@param fields? table  written behind it as JSON
+function stream.log.warn(message, fields) end
 ---@param message any
-function stream.log.error(message) end
+---@param fields? table  written behind it as JSON
+function stream.log.error(message, fields) end
 
 ---Functions that the embedding program has added.
 ---@type table<string, function>

@@ -178,6 +178,11 @@ function Pipeline.limit(self, limiter, options)
       misuse(("limit expected a limiter such as stream.token_bucket { ... }, or its options { rate =, burst = }, "
         .. "got %s"):format(host.kind(limiter)))
     end
+    for _, name in ipairs { "mode", "key" } do
+      if limiter[name] ~= nil then
+        misuse(("%s of limit goes into a second table: :limit({ rate = 100 }, { %s = ... })"):format(name, name))
+      end
+    end
     limiter = make.token_bucket(limiter)
   end
   options = check_options("limit", options, { mode = true, key = true })

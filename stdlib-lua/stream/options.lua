@@ -24,6 +24,20 @@ local function distance(a, b)
   return rows[#a][#b]
 end
 
+-- The longest that is a part of the name, or of which the name is one: 'channel' and 'chan', 'cap' and 'capacity'.
+local function contained(name, names)
+  local given, best = name:lower(), nil
+  if #given < 3 then return nil end
+  for candidate in pairs(names) do
+    if type(candidate) == "string" and #candidate >= 3
+      and (given:find(candidate, 1, true) or candidate:find(given, 1, true))
+      and (not best or #candidate > #best or (#candidate == #best and candidate < best)) then
+      best = candidate
+    end
+  end
+  return best
+end
+
 local function nearest(name, names)
   local best, least = nil, math.max(1, #name // 3) + 1
   for candidate in pairs(names) do
@@ -32,11 +46,24 @@ local function nearest(name, names)
       if d < least or (d == least and best and candidate < best) then best, least = candidate, d end
     end
   end
-  return best and (" (did you mean '%s'?)"):format(best) or ""
+  return best or contained(name, names)
+end
+
+-- What follows the message about a name that is none of `names`: the nearest one, or all where they are few.
+local function hint(name, names)
+  local best = nearest(name, names)
+  if best then return (" (did you mean '%s'?)"):format(best) end
+  local all = {}
+  for known in pairs(names) do
+    if type(known) == "string" then all[#all + 1] = known end
+  end
+  if #all == 0 or #all > 20 then return "" end
+  table.sort(all)
+  return (" (there is: %s)"):format(table.concat(all, ", "))
 end
 
 local function unknown(what, name, names)
-  misuse(("unknown %s '%s'%s"):format(what, tostring(name), nearest(tostring(name), names)))
+  misuse(("unknown %s '%s'%s"):format(what, tostring(name), hint(tostring(name), names)))
 end
 
 -- ---- Options ----------------------------------------------------------------------------------------------------
@@ -82,7 +109,7 @@ local function switch(what, value)
 end
 
 options_of.unknown, options_of.check, options_of.whole = unknown, check_options, whole
-options_of.nearest = nearest
+options_of.hint = hint
 options_of.text, options_of.policy, options_of.switch = text, policy, switch
 
 return options_of

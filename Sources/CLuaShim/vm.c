@@ -164,6 +164,25 @@ lua_State *shim_task_new(shim_vm *vm, int *reference) {
 
 void shim_task_free(shim_vm *vm, int reference) { shim_unref(vm->L, reference); }
 
+/* stack: handler, results or the error. An error goes on from here: its traceback was taken, and what the function had to
+ * close is closed. [-0, +results, e] */
+static int body_ended(lua_State *L, int status, lua_KContext context) {
+    (void)context;
+    if (status != LUA_OK && status != LUA_YIELD)
+        return lua_error(L);
+    return lua_gettop(L) - 1;
+}
+
+/* A task's first frame. An error that leaves a coroutine runs no `<close>` variables, since nobody unwinds it; one that
+ * leaves a protected call does. stack: function, arguments [variable, e] */
+static int task_body(lua_State *L) {
+    lua_pushcfunction(L, shim_message_handler);
+    lua_insert(L, 1);
+    return body_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_ended), 0);
+}
+
+void shim_push_task_body(lua_State *co) { lua_pushcfunction(co, task_body); }
+
 /* The collector's pause, in percent of what a collection leaves. With Lua's 200 a state of 20 KB, as most workers are,
  * would go through all of its libraries for each 20 KB of garbage; where much is in use the pause is Lua's again.
  * [-0, +0, -] */

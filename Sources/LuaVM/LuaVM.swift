@@ -180,9 +180,13 @@ public final class LuaVM {
     // MARK: Tasks
 
     /// A new coroutine, and the reference that keeps it. Nil: no memory.
-    public func makeTask() -> (stack: LuaStack, reference: Int32)? {
+    ///
+    /// - Parameter closes: `<close>` variables run when its function raises. What calls the function stands below it then:
+    ///   one more argument of the first resume.
+    public func makeTask(closes: Bool = false) -> (stack: LuaStack, reference: Int32)? {
         var reference: Int32 = 0
         guard let coroutine = shim_task_new(pointer, &reference) else { return nil }
+        if closes { shim_push_task_body(coroutine) }
         return (LuaStack(coroutine), reference)
     }
 

@@ -261,11 +261,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         from source: LuaStack, arguments: Int32, context: Context, isOwn: Bool = true, origin: String,
         ports: StagePorts? = nil, completion: @escaping (LuaTask, TaskEnd) -> Void
     ) -> LuaTask? {
-        guard let (stack, reference) = vm.makeTask(), stack.ensure(arguments + 8) else { return nil }
+        // A driver protects its calls itself.
+        let closes = ports == nil
+        guard let (stack, reference) = vm.makeTask(closes: closes), stack.ensure(arguments + 8) else { return nil }
         source.move(arguments + 1, to: stack)
         let task = LuaTask(
-            worker: self, stack: stack, anchor: reference, arguments: arguments, context: context, isOwn: isOwn,
-            origin: origin, completion: completion)
+            worker: self, stack: stack, anchor: reference, arguments: closes ? arguments + 1 : arguments,
+            context: context, isOwn: isOwn, origin: origin, completion: completion)
         startedTasks += 1
         task.number = startedTasks
         task.ports = ports
@@ -526,6 +528,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if let range = text.lastRange(of: mark) {
                 message = String(text[..<range.lowerBound])
                 traceback = String(text[range.lowerBound...].dropFirst())
+                let bottom = "\n\t[C]: in ?"  // the host's own call
+                if traceback.hasSuffix(bottom) { traceback.removeLast(bottom.count) }
             }
         } else {
             message = "an error that is no string: \(stack.describe(index))"

@@ -241,6 +241,8 @@ int shim_json_decode_protected(lua_State *L, const char *text, size_t length, sh
 void shim_describe(lua_State *L, int index, size_t limit, shim_buffer *out);
 /* Tasks: a host coroutine. New one anchored in the registry; its reference in *reference. NULL: no memory. */
 lua_State *shim_task_new(shim_vm *vm, int *reference);
+/* Pushes what a task's function is called by, so that its `<close>` variables run when it raises. [-0, +1, -] */
+void shim_push_task_body(lua_State *co);
 /* Resumes with `arguments` values on co's stack. Returns LUA_OK, LUA_YIELD or an error status; *op tells why it
  * came back. After LUA_OK *results values are on co's stack. */
 int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *results);

@@ -136,7 +136,7 @@ package let requestCases: [SeededCase] = [
             stream.from(stream.range(1, 3)):stage("drops", function(input) try(input.request, input, 1) end,
               { queue = { overflow = "latest" } }):to(stream.null_sink())
             """,
-        output: ["0", "-1", "1.5", "2", "nil"].map {
+        output: ["0", "-1", "1.5", "\"2\"", "nil"].map {
             "argument 1 of request expected how many more values to take, a whole number from 1, got \($0)"
         } + [
             "request expected a stage's input: the queue of the sink is none. Whoever sends on a channel waits when it is "

@@ -168,6 +168,32 @@ extension Families {
                 """,
             output: Array(repeating: "script.lua:3: bad", count: 3) + ["1", "nil\tcanceled", "done", "3"]),
         SeededCase(
+            name: "what a task has to close is closed when it raises, by handlers that may wait",
+            script: head + """
+                local limit = stream.concurrency { limit = 1 }
+                for i = 1, 3 do
+                  local task = stream.go(function(a, b)
+                    local permit <close> = limit:acquire()
+                    local last <close> = setmetatable({}, { __close = function(_, e)
+                      stream.sleep(1)
+                      print("closed", e:match(": (.*)"))
+                    end })
+                    stream.sleep(1)
+                    error("bad " .. a + b)
+                  end, i, 1)
+                  print(task:wait())
+                end
+                print(limit:available())
+                stream.from(stream.range(1, 3)):stage("s", function(input)
+                  local last <close> = setmetatable({}, { __close = function() print("stage closed") end })
+                  error("stage " .. input:recv())
+                end):to(stream.null_sink())
+                print((select(2, stream.run()):match("stage %d")))
+                """,
+            output: (2...4).flatMap { ["closed\tbad \($0)", "nil\tscript.lua:10: bad \($0)"] } + [
+                "1", "stage closed", "stage 1",
+            ]),
+        SeededCase(
             name: "what waits on after the run has ended is named and dropped",
             script: head + """
                 local ch = stream.chan(0)

@@ -343,7 +343,9 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 if slice != place.seen {
                     place.seen = slice
                     place.seenSince = now
-                } else if now - place.seenSince > configuration.slice - Self.tick, let signal = configuration.interruptSignal {
+                } else if now - place.seenSince > configuration.slice - Self.tick,
+                    let signal = configuration.interruptSignal
+                {
                     pthread_kill(place.thread, signal)
                 }
             }

@@ -190,6 +190,27 @@ static int read_case(lua_State *L, shim_selection *s, int number, bool *runs) {
     return 0;
 }
 
+/* The most frequent case: a receive and nothing else, read without places for all fields. False: nothing was done; the
+ * case is the top as it was. (A record that was not touched has none of these names in its table.) [-1|-0, +0, -] */
+static bool add_plain_receive(lua_State *L, shim_selection *s, int number) {
+    if (lua_type(L, CASE) != LUA_TTABLE)
+        return false;
+    lua_pushnil(L);
+    if (!lua_next(L, CASE))
+        return false;
+    if (lua_type(L, -2) == LUA_TSTRING && lua_tostring(L, -2) == s->names[NAME_RECV]) {
+        shim_case c = {shim_test_object(L, -1, s->channel_type), number, -1};
+        lua_pop(L, 1);
+        if (c.channel != NULL && !lua_next(L, CASE)) {
+            s->cases[s->count++] = c;
+            lua_settop(L, CASE - 1);
+            return true;
+        }
+    }
+    lua_settop(L, CASE);
+    return false;
+}
+
 /* The table has other keys than 1...length, or none for some of these: says which. [-0, +0, v] */
 static int no_list(lua_State *L, shim_selection *s, lua_Unsigned length) {
     char text[100];
@@ -245,6 +266,8 @@ static int read_cases(lua_State *L, shim_selection *s, int *runs) {
     for (int number = 1; number <= (int)length; number++) {
         if (lua_rawgeti(L, 1, number) == LUA_TNIL)
             return mistake(L, s, "case %d of select is nil: false disables a case", number);
+        if (add_plain_receive(L, s, number))
+            continue;
         int result = read_case(L, s, number, &any_run);
         if (result != 0)
             return result;

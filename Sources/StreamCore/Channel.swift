@@ -456,7 +456,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     private func claim(_ party: Party) -> Bool {
         if party.claim() { return true }
         // A planted bug: a send of a select is taken though another was. It exists so that the tests can be tested.
-        if fault == .doubleSelect, let select = party.waiter.select?.takeUnretainedValue(), case .sent = party.waiter.outcome,
+        if fault == .doubleSelect, let select = party.waiter.select?.takeUnretainedValue(),
+            case .sent = party.waiter.outcome,
             select.isWaiting(party.generation, toSend: party.index)
         {
             return true

@@ -1,24 +1,21 @@
 // A lock whose two halves stand apart, so that a decision is made under it and carried out after it.
-import Glibc
+import CMessage
 
 /// A mutual exclusion lock. Nothing is resumed, and no foreign code called, while one is held.
 ///
 /// `Synchronization.Mutex` is not used here because its closure form cannot span the loop over several channels.
-public final class Lock: @unchecked Sendable {  // the mutex is its own synchronisation
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+public final class Lock: @unchecked Sendable {  // the word is its own synchronisation
+    private let word: UnsafeMutablePointer<msg_lock_word>
 
     public init() {
-        mutex = .allocate(capacity: 1)
-        pthread_mutex_init(mutex, nil)
+        word = .allocate(capacity: 1)
+        word.initialize(to: 0)
     }
 
-    deinit {
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
-    }
+    deinit { word.deallocate() }
 
-    @inline(__always) public func lock() { pthread_mutex_lock(mutex) }
-    @inline(__always) public func unlock() { pthread_mutex_unlock(mutex) }
+    @inline(__always) public func lock() { msg_lock(word) }
+    @inline(__always) public func unlock() { msg_unlock(word) }
 
     @inline(__always)
     public func withLock<R>(_ body: () throws -> R) rethrows -> R {

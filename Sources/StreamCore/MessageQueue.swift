@@ -4,7 +4,15 @@ import DequeModule
 /// The messages stored in a channel: batches in a row, so that whole ones change hands by their pointer and single
 /// messages are appended without an allocation each.
 struct MessageQueue {
-    private var batches = Deque<Batch>()
+    private var batches = Deque<Batch>() {
+        didSet {
+            front = nil
+            back = nil
+        }
+    }
+    /// The first and the last of them, not counted at each message; nil: to be looked up.
+    private var front: Unmanaged<Batch>?
+    private var back: Unmanaged<Batch>?
     private(set) var count = 0
     /// The last batch is the queue's own, to append single messages to.
     private var tailIsOpen = false
@@ -14,12 +22,30 @@ struct MessageQueue {
     var isEmpty: Bool { count == 0 }
 
     mutating func append(_ message: MessagePointer) {
-        if !tailIsOpen || batches.isEmpty || batches.last!.byteCount > Self.openLimit {
+        if !tailIsOpen || batches.isEmpty || last._withUnsafeGuaranteedRef({ $0.byteCount > Self.openLimit }) {
             batches.append(Batch())
             tailIsOpen = true
         }
-        batches.last!.append(message)
+        last._withUnsafeGuaranteedRef { $0.append(message) }
         count += 1
+    }
+
+    /// There is one.
+    private var last: Unmanaged<Batch> {
+        mutating get {
+            if let back { return back }
+            let last = Unmanaged.passUnretained(batches.last!)
+            back = last
+            return last
+        }
+    }
+    private var first: Unmanaged<Batch> {
+        mutating get {
+            if let front { return front }
+            let first = Unmanaged.passUnretained(batches.first!)
+            front = first
+            return first
+        }
     }
 
     mutating func append(_ batch: Batch) {
@@ -39,12 +65,14 @@ struct MessageQueue {
     }
 
     mutating func removeFirst(into buffer: MessageBuffer) {
-        let batch = batches.first!
-        buffer.fill(batch.first!)
-        batch.removeFirst()
+        let isEmpty = first._withUnsafeGuaranteedRef { batch in
+            buffer.fill(batch.first!)
+            batch.removeFirst()
+            return batch.isEmpty
+        }
         count -= 1
         // An emptied open batch stays, to be filled again.
-        if batch.isEmpty && !(tailIsOpen && batches.count == 1) { batches.removeFirst() }
+        if isEmpty && !(tailIsOpen && batches.count == 1) { batches.removeFirst() }
     }
 
     /// The first batch, or the first `most` messages of it.

@@ -62,7 +62,12 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
     @exclusivity(unchecked) private var own: UnsafeMutableRawPointer?
     @exclusivity(unchecked) private var capacity = 0
     /// The caller's number for what follows when it waits too long; kept with the cases.
-    @exclusivity(unchecked) public var afterCase = 0
+    public var afterCase: Int {
+        get { after }
+        set { after = newValue }
+    }
+    // Apart from its accessors: in other modules the attribute does not reach a stored property.
+    @exclusivity(unchecked) private var after = 0
     private let fault: SelectFault?
 
     public convenience init() { self.init(fault: nil) }

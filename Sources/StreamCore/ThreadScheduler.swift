@@ -28,9 +28,13 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     /// What is known of one thread.
     private final class Place: @unchecked Sendable {  // atomics; `thread` is set before jobs run
-        /// When its job began, 0 between jobs.
-        let since = Atomic<Int64>(0)
+        /// Which slice it runs, 0 between jobs. Not when that began: where two jobs alternate, reading the clock for each
+        /// slice would be a twentieth of what they do.
+        let slice = Atomic<Int>(0)
         var thread = pthread_t()
+        // The timer thread's: which slice it saw last, and since when.
+        @exclusivity(unchecked) var seen = 0
+        @exclusivity(unchecked) var seenSince: Int64 = 0
     }
 
     /// The next job of each place: in plain memory, since idle threads look at them again and again, and a reference
@@ -216,12 +220,12 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 // Looking pays where jobs are shorter than a wake-up; where they are not it only burns what others need.
                 patience = job != nil ? min(Self.longestSpin, 2 * patience) : max(Self.shortestSpin, patience / 2)
             }
-            guard let job = job ?? sleep() else { return }
-            let began = Self.clock()
-            place.since.store(began, ordering: .sequentiallyConsistent)
+            if job == nil { job = sleep() }
+            guard let job = job.take() else { return }
+            place.slice.store(turn, ordering: .sequentiallyConsistent)
             if !tickingHint.load(ordering: .sequentiallyConsistent) { startTicking() }
             job.runSlice()
-            place.since.store(0, ordering: .relaxed)
+            place.slice.store(0, ordering: .relaxed)
         }
     }
 
@@ -310,7 +314,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             if idleTicks > 20 {
                 tickingHint.store(false, ordering: .sequentiallyConsistent)
                 // A job that began meanwhile may still have seen true: either it sees false or is seen here.
-                if places.contains(where: { $0.since.load(ordering: .sequentiallyConsistent) != 0 }) {
+                if places.contains(where: { $0.slice.load(ordering: .sequentiallyConsistent) != 0 }) {
                     tickingHint.store(true, ordering: .relaxed)
                 }
             }
@@ -331,11 +335,16 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     private func watchSlices(_ now: Int64) -> Bool {
         var busy = false, waiting = false
         for (index, place) in places.enumerated() {
-            let since = place.since.load(ordering: .relaxed)
-            if since != 0 {
+            let slice = place.slice.load(ordering: .relaxed)
+            if slice != 0 {
                 busy = true
                 if nexts[index].load(ordering: .relaxed) != nil { waiting = true }
-                if now - since > configuration.slice, let signal = configuration.interruptSignal {
+                if slice != place.seen {
+                    place.seen = slice
+                    place.seenSince = now
+                } else if now - place.seenSince > configuration.slice - Self.tick,
+                    let signal = configuration.interruptSignal
+                {
                     pthread_kill(place.thread, signal)
                 }
             }

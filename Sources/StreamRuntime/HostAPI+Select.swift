@@ -46,7 +46,7 @@ extension HostAPI {
                 return raised
             }
             select.afterCase = after
-            outcome = select.wait(worker.current!.waiter, into: worker.received)
+            outcome = worker.currentSeat!._withUnsafeGuaranteedRef { select.wait($0, into: worker.received) }
             if case .pending = outcome { return wait(worker, stack, .select(select), timeout: limit) }
         }
         return conclude(worker, stack, select, outcome)
@@ -59,14 +59,14 @@ extension HostAPI {
 
     /// The wait of a select is over.
     static func finish(_ select: Select, _ worker: Worker, _ stack: LuaStack) -> Int32 {
-        let task = worker.current!
-        var outcome = task.waiter.outcome
+        let seat = worker.currentSeat!
+        var outcome = seat._withUnsafeGuaranteedRef { $0.outcome }
         switch outcome {
         case .received:
-            worker.received.take(from: task.waiter.inbox)
+            seat._withUnsafeGuaranteedRef { $0.moveInbox(to: worker.received) }
         case .ended:
             // The context's own `done` wins over its end, whichever of the two was told first.
-            if let done = task.context.doneChannelInUse, let index = select.receiveCase(of: done) {
+            if let done = worker.current!.context.doneChannelInUse, let index = select.receiveCase(of: done) {
                 outcome = .closed(index: index)
             }
         default: break
@@ -79,12 +79,16 @@ extension HostAPI {
     {
         count(outcome, of: select, in: worker)
         let after = select.afterCase
-        select.finish(worker.current?.waiter, outcome)
+        if let seat = worker.currentSeat {
+            seat._withUnsafeGuaranteedRef { select.finish($0, outcome) }
+        } else {
+            select.finish(nil, outcome)
+        }
         worker.giveBack(select)
         switch outcome {
         case .received(let index):
             stack.push(Int64(index))
-            LuaVM.setInbox(worker.vm.pointer, worker.received.message!)
+            LuaVM.setInbox(worker.vmPointer, worker.received.message!)
             return LuaResult.value
         case .sent(let index):
             stack.push(Int64(index))
@@ -105,7 +109,7 @@ extension HostAPI {
 
     /// A stage's function that selects on its own input and output is counted as one that receives and sends.
     static func count(_ outcome: WaitOutcome, of select: Select, in worker: Worker) {
-        guard worker.stageInput != nil || worker.stageOutput != nil else { return }
+        guard worker.countsValues else { return }
         switch outcome {
         case .received(let index): if let channel = select.channel(of: index) { worker.countReceived(from: channel) }
         case .sent(let index): if let channel = select.channel(of: index) { worker.countSent(on: channel) }

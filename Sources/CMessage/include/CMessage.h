@@ -70,6 +70,7 @@ static inline const uint32_t *msg_offsets(const msg_header *message) {
     return (const uint32_t *)((const char *)message + ((MSG_TEXT_OFFSET + msg_text_length(message) + 3u) & ~3u));
 }
 
+#include "lock.h"
 #include "processors.h"
 #include "symbol.h"
 #include "shape.h"

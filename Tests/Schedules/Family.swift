@@ -47,7 +47,7 @@ package struct PlantedBug: Sendable {
 package enum Families {
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases
-    package static let all = channels + selects + contexts + limiters + scripts(cases)
+    package static let all = channels + selects + contexts + limiters + shutdowns + scripts(cases)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -67,7 +67,8 @@ package enum Families {
         }
     }
 
-    package static let planted = plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters
+    package static let planted =
+        plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

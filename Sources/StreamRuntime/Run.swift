@@ -384,9 +384,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             : "deadlock: everything waits, and nothing can move any more"
         fail(ScriptFailure(message: "\(what)\n  " + Self.summary(of: waiting).joined(separator: "\n  ")))
         if hasEnded {
-            for worker in lock.withLock({ workers.inOrder }) { worker.call { $0.dropWaitingTasks() } }
+            let workers = lock.withLock { self.workers.inOrder }, pipelines = lock.withLock { self.pipelines.inOrder }
+            for pipeline in pipelines { pipeline.context.cancel(cause: "deadlock") }
+            for worker in workers { worker.call { $0.dropWaitingTasks() } }
         } else {
+            scheduler.beginActivity()  // where that moves nothing either, this is looked at again
             context.cancel(cause: "deadlock")
+            scheduler.endActivity()
         }
     }
 

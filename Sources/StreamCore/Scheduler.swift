@@ -4,8 +4,10 @@ import Synchronization
 /// Runs jobs, keeps timers, tells the time and draws random numbers. Nothing in the runtime does any of these except
 /// through it, so a test can put a seeded, single-threaded one with a virtual clock in its place.
 open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses state their locks
-    /// Jobs queued or running, and threads at work outside: while it is above 0, something can still move.
-    private let activity = Atomic<Int>(0)
+    /// Jobs queued or running, and threads at work outside: while the lower half is above 0, something can still move. The
+    /// upper half counts how often something began.
+    private let activity = Atomic<UInt64>(0)
+    private static let oneMore: UInt64 = 1 << 32 | 1
     /// Called, on any thread, each time nothing can move any more. Set before the first job.
     public var onQuiescent: (@Sendable () -> Void)?
     /// Held for a moment while a context comes, goes or ends: one for all, since an end may concern any of them.
@@ -34,16 +36,21 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
     open func batchLimit(_ most: Int) -> Int { most }
 
     /// Counts one more thing that can move: a thread of a source or sink that is about to work.
-    public final func beginActivity() { activity.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+    public final func beginActivity() { activity.wrappingAdd(Self.oneMore, ordering: .acquiringAndReleasing) }
 
     /// The opposite. At the last one, with no timer armed, the program is quiescent.
     public final func endActivity() {
         let left = activity.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
-        if left == 0 { noticeQuiescence() }
+        if UInt32(truncatingIfNeeded: left) == 0 { noticeQuiescence() }
     }
 
-    /// The timers are asked first: one that fires meanwhile is counted as activity before it is no longer armed.
-    public final var isQuiescent: Bool { armedTimers == 0 && activity.load(ordering: .acquiring) == 0 }
+    /// One that fires while the timers are asked is counted as activity before it is no longer armed; what it set going may
+    /// have come to rest again, with a timer that was not asked.
+    public final var isQuiescent: Bool {
+        let before = activity.load(ordering: .acquiring)
+        return UInt32(truncatingIfNeeded: before) == 0 && armedTimers == 0
+            && activity.load(ordering: .acquiring) == before
+    }
 
     final func noticeQuiescence() { if isQuiescent { onQuiescent?() } }
 }

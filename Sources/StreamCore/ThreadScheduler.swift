@@ -280,7 +280,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         let unconditional = timers.unconditional
         let questions = unconditional == 0 ? timers.questions : []
         pthread_mutex_unlock(timerMutex)
-        return unconditional + questions.count(where: { $0() })
+        return unconditional > 0 ? unconditional : questions.contains(where: { $0() }) ? 1 : 0
     }
 
     private func startTicking() {

@@ -14,16 +14,19 @@ final class ByteSource: SharedObject, LuaVisible, @unchecked Sendable {  // set 
 
     var failure: String? { result.failure }
 
-    init(_ source: any HostSource, _ run: Run) {
+    /// - Parameter isEndless: it ends when the sources of pipelines are asked to: another file comes to its end by itself.
+    init(_ source: any HostSource, _ run: Run, isEndless: Bool) {
         super.init()
         result.begin(source)
         let context = Context(scheduler: run.scheduler, parent: run.context)
         let outlet = Outlet(channel: chunks, scheduler: run.scheduler, context: context) { _, _ in false }
         let stopper = ByteSourceStopper(source)
         if !context.add(stopper) { source.stop() }
+        if isEndless { run.start(stopper) }
         start(source, outlet, scheduler: run.scheduler, opened: { [opening] in _ = opening.close() }) {
             [chunks, opening, result] failure in
             context.remove(stopper)
+            run.ended(stopper)
             context.cancel()
             result.end(failure)
             chunks.close()
@@ -80,10 +83,11 @@ private final class ByteStreamResult: @unchecked Sendable {  // `lock`
     }
 }
 
-private final class ByteSourceStopper: ContextListener, Sendable {
+final class ByteSourceStopper: ContextListener, Sendable {
     private let source: any HostSource
     init(_ source: any HostSource) { self.source = source }
-    func contextEnded(_ reason: Reason) { source.stop() }
+    func stop() { source.stop() }
+    func contextEnded(_ reason: Reason) { stop() }
 }
 
 extension HostAPI {
@@ -118,7 +122,7 @@ extension HostAPI {
             if options.kind == "stdin", let place = worker.run.readStandardInput(source, place: stack.place) {
                 return misuse(worker, stack, "standard input can be read by one reader, and \(place) reads it")
             }
-            let bytes = ByteSource(source, worker.run)
+            let bytes = ByteSource(source, worker.run, isEndless: options.kind == "stdin" || options.follow)
             push(stack, bytes)
             push(stack, bytes.chunks)
             push(stack, bytes.opening)

@@ -206,7 +206,7 @@ extension HostAPI {
             case .refused(let reason): return refuse(stack, reason)
             case .reserved(let ticket, let time):
                 reservation = LuaReservation(limiter, ticket: ticket, time: time)
-                reservation.number = worker.holdings.add(reservation)
+                reservation.number = worker.holdings.add(reservation, of: worker.current, now)
             }
         }
         stack.push(Double(reservation.time - now) / 1e9)
@@ -389,7 +389,7 @@ class LimiterWait: HostWait {
 private final class PermitWait: LimiterWait {
     override func give(_ worker: Worker, _ stack: LuaStack) -> Int32 {
         let permit = Permit(limiter)
-        permit.number = worker.holdings.add(permit)
+        permit.number = worker.holdings.add(permit, of: worker.current, worker.scheduler.now)
         HostAPI.push(stack, permit)
         return 1
     }
@@ -410,6 +410,8 @@ final class Permit: SharedObject, Holding, LuaVisible, @unchecked Sendable {  //
         isReleased = true
         limiter.releaseNow()
     }
+
+    func isHeld(_ now: Int64) -> Bool { !isReleased }
 }
 
 /// What `reserve` took, for the function that gives it back. Its worker's thread alone.
@@ -442,4 +444,6 @@ final class LuaReservation: SharedObject, Holding, LuaVisible, @unchecked Sendab
         isOver = true
         limiter.giveBackUnused(ticket, before: time)
     }
+
+    func isHeld(_ now: Int64) -> Bool { !isOver && now < time }
 }

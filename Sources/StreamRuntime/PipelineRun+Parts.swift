@@ -138,7 +138,8 @@ extension PipelineRun {
         }
         record?.meter = pump.meter
         if input.isSource { watch(pump.meter, from: input, to: nil) }
-        if output?.isSink ?? true { lock.withLock { exits.append(Gauge { pump.meter.counts.emitted }) } }
+        let meter = pump.meter  // not the pump: it refers to this pipeline
+        if output?.isSink ?? true { lock.withLock { exits.append(Gauge { meter.counts.emitted }) } }
         begin(pump, label)
     }
 

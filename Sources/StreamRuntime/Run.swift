@@ -114,6 +114,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var failedPipelines: [PipelineRun] = []
     private var workers = Living<Worker>()
     private var tickers = Living<Ticker>()
+    /// Of readers that have no end of their own.
+    private var readers = Living<ByteSourceStopper>()
     /// Where the pipeline was declared that reads standard input.
     private var standardInput: (place: String, reader: ObjectIdentifier)?
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
@@ -265,6 +267,17 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     func ended(_ ticker: Ticker) { lock.withLock { tickers.remove(ticker) } }
 
+    /// The same of what a reader reads.
+    func start(_ reader: ByteSourceStopper) {
+        let isLate = lock.withLock {
+            readers.add(reader)
+            return isDraining
+        }
+        if isLate { reader.stop() }
+    }
+
+    func ended(_ reader: ByteSourceStopper) { lock.withLock { readers.remove(reader) } }
+
     /// Pipelines that have not ended, and those that failed and nobody has asked.
     var awaitedPipelines: [PipelineRun] {
         lock.withLock { failedPipelines.filter { !$0.isReceived } + pipelines.inOrder }
@@ -320,14 +333,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public func drain() { fromOutside(drainNow) }
 
     private func drainNow() {
-        let found: ([PipelineRun], [Ticker])? = lock.withLock {
+        let found: ([PipelineRun], [Ticker], [ByteSourceStopper])? = lock.withLock {
             guard !isDraining else { return nil }
             isDraining = true
-            return (pipelines.inOrder, tickers.inOrder)
+            return (pipelines.inOrder, tickers.inOrder, readers.inOrder)
         }
-        guard let (running, tickers) = found else { return }
+        guard let (running, tickers, readers) = found else { return }
         for pipeline in running { pipeline.drain() }
         for ticker in tickers where ticker.repeats { ticker.stop() }
+        for reader in readers { reader.stop() }
         if running.isEmpty { context.cancel() }
     }
 
@@ -370,9 +384,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             : "deadlock: everything waits, and nothing can move any more"
         fail(ScriptFailure(message: "\(what)\n  " + Self.summary(of: waiting).joined(separator: "\n  ")))
         if hasEnded {
-            for worker in lock.withLock({ workers.inOrder }) { worker.call { $0.dropWaitingTasks() } }
+            let workers = lock.withLock { self.workers.inOrder }, pipelines = lock.withLock { self.pipelines.inOrder }
+            for pipeline in pipelines { pipeline.context.cancel(cause: "deadlock") }
+            for worker in workers { worker.call { $0.dropWaitingTasks() } }
         } else {
+            scheduler.beginActivity()  // where that moves nothing either, this is looked at again
             context.cancel(cause: "deadlock")
+            scheduler.endActivity()
         }
     }
 
@@ -403,7 +421,13 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     }
 
     private func finish() {
-        let late = lock.withLock { unreceived }
+        let late = lock.withLock {
+            defer {  // they refer to what refers to the run
+                unreceived = []
+                failedPipelines = []
+            }
+            return unreceived
+        }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         let (result, left, tickers) = lock.withLock {
             isOver = true

@@ -449,9 +449,21 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             totals.emitted = Int(driver.emitted) + worker.put
             totals.filtered = Int(driver.filtered)
             totals.droppedOut = ports.droppedOut
+            let lost = valueInHand(totals)
+            totals.emitted += lost
+            totals.dropped += lost
+            totals.droppedOut += lost
         }
         if seat.ownsOutput { seat.output.close() }
         return totals
+    }
+
+    /// Whether an early end interrupted a value that would have been passed on, or the wait for room for its result: it
+    /// is dropped.
+    private func valueInHand(_ totals: StageTotals) -> Int {
+        guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
+        else { return 0 }
+        return max(0, totals.received - totals.filtered - totals.failed - totals.emitted)
     }
 
     private func leave() {

@@ -426,6 +426,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     return true
                 }
                 run.environment.test?.noteStop(vm.stopPlace)
+                holdings.takeBack(of: task)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
@@ -504,6 +505,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             task.waiter.dropOutbox()
             if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
             task.wait.abandon()
+            holdings.takeBack(of: task)
             over(task, .stopped(task.context.reason ?? .canceled))
         }
     }

@@ -1,4 +1,5 @@
 // The timer queue, the seeded scheduler, and what both schedulers inherit.
+import Synchronization
 import Testing
 
 @testable import StreamCore
@@ -74,6 +75,26 @@ private final class FiringScheduler: Scheduler, @unchecked Sendable {  // one th
 }
 
 struct SeededSchedulerTests {
+    /// Guards against a deadlock that was reported of a program in which all went on: a timer fired while the timers were
+    /// asked, and what it set going waited again, for a timer that was not asked.
+    @Test func quiescence_isNotSeen_whereSomethingMovedWhileTheTimersWereAsked() {
+        let scheduler = SeededScheduler(seed: 1)
+        let wasAsked = Atomic<Bool>(false)
+        let timer = Timer(
+            deadline: 10,
+            isAwaited: { [unowned scheduler] in
+                if wasAsked.exchange(true, ordering: .relaxed) { return false }
+                scheduler.beginActivity()
+                scheduler.arm(Timer(deadline: 20) {})
+                scheduler.endActivity()
+                return false
+            }
+        ) {}
+        scheduler.arm(timer)
+        let isQuiescent = scheduler.isQuiescent, asked = wasAsked.load(ordering: .relaxed)
+        #expect(asked && !isQuiescent)
+    }
+
     private func run(seed: UInt64) -> (trace: UInt64, order: [Int]) {
         let scheduler = SeededScheduler(seed: seed)
         var order: [Int] = []

@@ -118,6 +118,9 @@ final class Running {
         }.start()
     }
 
+    /// Gives it some of its input, which stays open.
+    func write(_ text: String) { input.fileHandleForWriting.write(Data(text.utf8)) }
+
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 
     /// Waits until it has printed `text`; false: it ended, or the time limit passed.

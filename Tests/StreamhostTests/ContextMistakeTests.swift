@@ -165,4 +165,18 @@ import Testing
         #expect(outcome.errors.contains("script.lua:4: worker \"stuck\" is receiving from the channel of script.lua:2"))
         #expect(outcome.errors.contains("script.lua:5: main is waiting for worker \"stuck\" (script.lua:4)"))
     }
+
+    /// Guards against a run that never ended: the deadlock's cancel did not reach the pipeline.
+    @Test func pipelineThatNobodyReads_inAContextThatDoesNotEnd_isADeadlockToo() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            stream.context():without_cancel():run(function()
+              stream.from(stream.range(1, 100)):to(stream.chan(5))
+            end)
+            """)
+        #expect(outcome.status == 1)
+        #expect(outcome.errors.contains("deadlock"))
+        #expect(outcome.errors.contains("script.lua:3: "), "\(outcome.errors)")
+    }
 }

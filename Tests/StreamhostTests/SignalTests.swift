@@ -91,6 +91,34 @@ import Testing
         #expect(outcome.output == "begun\n0\n")
     }
 
+    /// Guards against a reader that kept its pipeline waiting until the drain timeout.
+    @Test func signal_endsAReaderOfStandardInput_afterWhatCame() throws {
+        let running = try Running(
+            script: """
+                local stream = require "stream"
+                stream.from(stream.generate(function(emit)
+                  local input = stream.reader(stream.stdin())
+                  print("begun")
+                  local line, reason
+                  repeat
+                    line, reason = input:read_line()
+                    if line then print(line) end
+                  until not line
+                  print(reason, stream.context():err())
+                end)):to(stream.stdout())
+                """)
+        #expect(running.awaitOutput("begun"))
+        running.write("one\ntwo\nthr")
+        #expect(running.awaitOutput("two"))
+        let time = Self.seconds {
+            running.send(SIGTERM)  // its input is open all the time
+            let outcome = running.finish()
+            #expect(outcome.status == 143)
+            #expect(outcome.output == "begun\none\ntwo\nthr\nclosed\tnil\n")
+        }
+        #expect(time < 15)
+    }
+
     @Test func sleepAtTheTopLevel_isCancelled() throws {
         let running = try Running(
             script: "local stream = require 'stream' print('begun') print(stream.sleep(100)) print(stream.sleep(100))")

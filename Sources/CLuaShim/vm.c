@@ -164,19 +164,39 @@ lua_State *shim_task_new(shim_vm *vm, int *reference) {
 
 void shim_task_free(shim_vm *vm, int reference) { shim_unref(vm->L, reference); }
 
-/* stack: handler, results or the error. An error goes on from here: its traceback was taken, and what the function had to
- * close is closed. [-0, +results, e] */
+/* Message handler of a task. The traceback is taken where the error was raised, but kept aside, under the coroutine's
+ * address: `<close>` handlers shall get the error as it is. [-1, +1, m] */
+static int keep_traceback(lua_State *L) {
+    if (lua_type(L, 1) == LUA_TSTRING && lua_checkstack(L, 20))
+        luaL_traceback(L, L, NULL, 1);
+    else
+        lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, L);
+    return 1;
+}
+
+/* stack: handler, results or the error. What the function had to close is closed; an error goes on from here, with its
+ * traceback behind it, as shim_message_handler leaves it. [-0, +results, e] */
 static int body_ended(lua_State *L, int status, lua_KContext context) {
     (void)context;
-    if (status != LUA_OK && status != LUA_YIELD)
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - 1;
+    if (lua_type(L, -1) != LUA_TSTRING || !lua_checkstack(L, 3))
         return lua_error(L);
-    return lua_gettop(L) - 1;
+    lua_pushliteral(L, "\n");
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, L) == LUA_TSTRING)
+        lua_concat(L, 3);
+    else
+        lua_pop(L, 2);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, L);
+    return lua_error(L);
 }
 
 /* A task's first frame. An error that leaves a coroutine runs no `<close>` variables, since nobody unwinds it; one that
  * leaves a protected call does. stack: function, arguments [variable, e] */
 static int task_body(lua_State *L) {
-    lua_pushcfunction(L, shim_message_handler);
+    lua_pushcfunction(L, keep_traceback);
     lua_insert(L, 1);
     return body_ended(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_ended), 0);
 }

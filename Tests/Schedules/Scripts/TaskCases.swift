@@ -190,7 +190,7 @@ extension Families {
                 end):to(stream.null_sink())
                 print((select(2, stream.run()):match("stage %d")))
                 """,
-            output: (2...4).flatMap { ["closed\tbad \($0)", "nil\tscript.lua:10: bad \($0)"] } + [
+            output: (2...4).flatMap { ["closed\tbad \($0)", "nil\tscript.lua:11: bad \($0)"] } + [
                 "1", "stage closed", "stage 1",
             ]),
         SeededCase(

@@ -259,11 +259,6 @@ public struct LuaStack {
     public func object(_ index: Int32, _ type: LuaObjectType) -> UnsafeMutableRawPointer? {
         shim_test_object(state, index, type.pointer)
     }
-    /// The host object of any type at `index`.
-    public func anyObject(_ index: Int32) -> UnsafeMutableRawPointer? {
-        var type: UnsafePointer<shim_type>?
-        return shim_any_object(state, index, &type)
-    }
     /// Names what is at `index` for an error message: "a function", "a channel".
     public func kind(_ index: Int32) -> String {
         var type: UnsafePointer<shim_type>?

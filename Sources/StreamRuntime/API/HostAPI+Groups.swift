@@ -156,7 +156,7 @@ extension HostAPI {
             return misuse(worker, stack, "wait expected a group, got \(stack.kind(1)): call it as group:wait()")
         }
         let limit: Int64?
-        switch waitLimit(worker, stack, 2) {
+        switch timeout(worker, stack, 2, "wait") {
         case .success(let time): limit = time
         case .failure(let raised): return raised.code
         }

@@ -127,19 +127,6 @@ extension HostAPI {
             worker.current?.context.deadline.map { WaitLimit(time: $0, reason: .deadlineExceeded) })
     }
 
-    /// The argument at `index` as a timeout; an error code if it is none.
-    private static func timeout(
-        _ worker: Worker, _ stack: LuaStack, _ index: Int32, _ method: String
-    ) -> Result<Int64?, Raised> {
-        if stack.isNil(index) { return .success(nil) }
-        if let time = nanoseconds(stack, index) { return .success(time) }
-        return .failure(
-            Raised(
-                code: misuse(
-                    worker, stack,
-                    "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.shown(index))")))
-    }
-
     static func describe(rate: Double) -> String {
         rate == rate.rounded() && abs(rate) < 1e15 ? "\(Int64(rate))" : "\(rate)"
     }

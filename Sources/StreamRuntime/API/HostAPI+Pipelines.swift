@@ -73,12 +73,10 @@ extension HostAPI {
         guard let pipeline = pipeline(stack) else {
             return misuse(worker, stack, "wait expected a pipeline: call it as pipeline:wait()")
         }
-        var limit: Int64?
-        if !stack.isNil(2) {
-            limit = nanoseconds(stack, 2)
-            if limit == nil {
-                return misuse(worker, stack, "argument 1 of wait expected \(durationHint), got \(stack.shown(2))")
-            }
+        let limit: Int64?
+        switch timeout(worker, stack, 2, "wait") {
+        case .success(let time): limit = time
+        case .failure(let raised): return raised.code
         }
         if pipeline.outcome != nil { return outcome(of: pipeline, stack) }
         if let raised = cannotWait(worker, stack, "wait") { return raised }

@@ -96,23 +96,13 @@ extension HostAPI {
         }
     }
 
-    struct RaisedMistake: Error { let code: Int32 }
-
-    /// The timeout of a wait at `index`; a failure has raised already.
-    static func waitLimit(_ worker: Worker, _ stack: LuaStack, _ index: Int32) -> Result<Int64?, RaisedMistake> {
-        if stack.isNil(index) { return .success(nil) }
-        if let time = nanoseconds(stack, index) { return .success(time) }
-        let text = "argument \(index - 1) of wait expected \(durationHint), got \(stack.shown(index))"
-        return .failure(RaisedMistake(code: misuse(worker, stack, text)))
-    }
-
     static let taskWait: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
         guard let task = task(stack) else {
             return misuse(worker, stack, "wait expected a task, got \(stack.kind(1)): call it as task:wait()")
         }
         let limit: Int64?
-        switch waitLimit(worker, stack, 2) {
+        switch timeout(worker, stack, 2, "wait") {
         case .success(let time): limit = time
         case .failure(let raised): return raised.code
         }

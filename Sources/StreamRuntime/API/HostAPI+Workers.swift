@@ -150,7 +150,7 @@ extension HostAPI {
             return misuse(worker, stack, "wait expected a task, got \(stack.kind(1)): call it as task:wait()")
         }
         let limit: Int64?
-        switch waitLimit(worker, stack, 2) {
+        switch timeout(worker, stack, 2, "wait") {
         case .success(let time): limit = time
         case .failure(let raised): return raised.code
         }

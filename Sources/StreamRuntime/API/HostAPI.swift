@@ -277,6 +277,16 @@ enum HostAPI {
         return stack.string(index).flatMap { Quantity.nanoseconds($0) }
     }
 
+    /// The timeout of a method's wait at `index`, whose argument 1 is the method's object; nil: none.
+    static func timeout(
+        _ worker: Worker, _ stack: LuaStack, _ index: Int32, _ method: String
+    ) -> Result<Int64?, Raised> {
+        if stack.isNil(index) { return .success(nil) }
+        if let time = nanoseconds(stack, index) { return .success(time) }
+        let text = "argument \(index - 1) of \(method) expected \(durationHint), got \(stack.shown(index))"
+        return .failure(Raised(code: misuse(worker, stack, text)))
+    }
+
     static let durationHint = #"a duration: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h""#
 }
 

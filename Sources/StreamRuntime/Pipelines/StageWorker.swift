@@ -7,7 +7,7 @@ import StreamCore
 final class StageWorker: @unchecked Sendable {  // all on its worker's thread, but for `drain`
     /// The functions that an image holds of each stage, in order.
     static let roots = ["process", "setup", "flush", "teardown", "initial"]
-    private static let teardownLimit: Int64 = 50_000_000
+    static let teardownLimit: Int64 = 50_000_000
 
     /// What lies before and behind a worker.
     struct Seat {
@@ -23,31 +23,31 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         var sequencer: Sequencer?
     }
 
-    private let group: StageGroup
-    private let links: [PipelineSpec.StageSpec]
-    private let image: LuaImage
-    private let seat: Seat
+    let group: StageGroup
+    let links: [PipelineSpec.StageSpec]
+    let image: LuaImage
+    let seat: Seat
     /// It runs the key's function.
-    private let isKey: Bool
-    private let name: String
+    let isKey: Bool
+    let name: String
     /// Kept after its end: `drain` may come from another thread at any moment. A worker that has ended holds nothing of
     /// this any more. Changes, under `lock`, where one that was stopped is replaced.
-    private var worker: Worker!
-    private let lock = Lock()
+    var worker: Worker!
+    let lock = Lock()
     /// The worker was stopped, as a value had more than its time.
-    private var wasOverdue = false
+    var wasOverdue = false
     /// ... and the stage goes on with the next value in a fresh one.
-    private var isReplaced = false
-    private let driver: StageDriver
-    private let ports: StagePorts
+    var isReplaced = false
+    let driver: StageDriver
+    let ports: StagePorts
     /// By stage, then as in `roots`; 0: there is none.
-    private var references: [[Int32]] = []
+    var references: [[Int32]] = []
     /// Stages whose setup has begun: so many get a teardown.
-    private var begun = 0
+    var begun = 0
     /// The last state of a reduce that is no part of a chain.
-    private var state: Int32 = 0
-    private var failure: ScriptFailure?
-    private var stopped: Reason?
+    var state: Int32 = 0
+    var failure: ScriptFailure?
+    var stopped: Reason?
 
     /// - Parameter keyLanes: it runs the key's function, for so many workers; 0: it is one of those.
     init(group: StageGroup, image: LuaImage, name: String, seat: Seat, keyLanes: Int = 0) {
@@ -81,7 +81,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if !isKey { ports.meter = group.meter }
     }
 
-    private func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
+    func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
 
     func start() {
         group.run.add(worker)
@@ -93,12 +93,12 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         worker.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
     }
 
-    private var stack: LuaStack { worker.vm.main }
-    private static let noMemory = ScriptFailure(message: "not enough memory")
+    var stack: LuaStack { worker.vm.main }
+    static let noMemory = ScriptFailure(message: "not enough memory")
 
     // MARK: Setup
 
-    private func begin() {
+    func begin() {
         let memory = group.stage.memory > 0 ? group.stage.memory : group.run.environment.workerMemory
         guard worker.open(memoryLimit: memory) else {
             failed(Self.noMemory)
@@ -126,7 +126,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         setup(0)
     }
 
-    private func setChain() -> Bool {
+    func setChain() -> Bool {
         guard stack.ensure(Int32(2 * links.count + 8)) else { return false }
         for link in links.indices {
             stack.push(reference: reference("process", link))
@@ -139,7 +139,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         return driver.setChain(stack)
     }
 
-    private func setup(_ link: Int) {
+    func setup(_ link: Int) {
         guard link < links.count else { return work() }
         begun = link + 1
         if reference("setup", link) == 0 { return setup(link + 1) }
@@ -160,10 +160,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         }
     }
 
-    private func reference(_ name: String, _ link: Int) -> Int32 { references[link][Self.roots.firstIndex(of: name)!] }
+    func reference(_ name: String, _ link: Int) -> Int32 { references[link][Self.roots.firstIndex(of: name)!] }
 
     /// Starts a task of one of a stage's functions.
-    private func call(
+    func call(
         _ name: String, _ link: Int, context: Context? = nil, ports: StagePorts? = nil, held: Channel? = nil,
         push: (LuaStack) -> Void, then: @escaping (TaskEnd) -> Void
     ) {
@@ -179,13 +179,13 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if task == nil { then(.failed(Self.noMemory)) }
     }
 
-    private func pushEmit(_ stack: LuaStack, _ link: Int) -> Bool {
+    func pushEmit(_ stack: LuaStack, _ link: Int) -> Bool {
         driver.isChain ? driver.pushEmit(stack, link: link) : driver.pushEmit(stack)
     }
 
     // MARK: Work
 
-    private func work() {
+    func work() {
         switch group.stage.kind {
         case .process where isKey: drive()
         case .process where group.isGenerator:
@@ -211,7 +211,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     /// Starts the driver's task.
-    private func drive() {
+    func drive() {
         var arguments: Int32 = 0
         if driver.isChain {
             guard driver.pushChain(stack) else { return worked(.failed(Self.noMemory)) }
@@ -241,7 +241,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if task == nil { worked(.failed(Self.noMemory)) }
     }
 
-    private func worked(_ end: TaskEnd) {
+    func worked(_ end: TaskEnd) {
         if driver.isOverdue {
             overdue(end)
             return teardown(0)
@@ -257,218 +257,5 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .stopped(let reason): stopped = reason
         }
         if isKey { teardown(0) } else { finishLink(0) }
-    }
-
-    /// The worker's task was stopped, as a value had more than its time: the policy for errors says what follows.
-    private func overdue(_ end: TaskEnd) {
-        ports.settle()  // what was emitted in time has left
-        if let reason = group.context.reason {
-            stopped = reason
-            return
-        }
-        wasOverdue = true
-        driver.describeOverdueValue(stack)
-        driver.giveUpValue()
-        guard case .failed(let failure) = end else { return stopped = .deadlineExceeded }
-        guard judge(failure) else { return }
-        if group.isGenerator {
-            let text = "its worker was stopped, and the generator in it cannot begin anew: \(failure.message)"
-            return failed(ScriptFailure(message: text), driver.faultyLink)
-        }
-        isReplaced = true
-        for link in links {
-            switch link.kind {
-            case .script(.scan), .script(.reduce):
-                group.run.log("stage \"\(link.name)\" (\(link.place)): its state is the initial one again")
-            default: break
-            }
-        }
-    }
-
-    /// The stage goes on with the next value, in a worker started from the same image. At most one is there at a time.
-    private func replace() {
-        let old = worker!, fresh = makeWorker()
-        isReplaced = false
-        wasOverdue = false
-        driver.isOverdue = false
-        references = []
-        begun = 0
-        state = 0
-        lock.withLock { worker = fresh }
-        group.run.add(fresh)
-        old.end { [group] in
-            group.run.remove(old)
-            fresh.wake()
-        }
-    }
-
-    // MARK: The end of the input
-
-    /// What each stage makes when its input has ended, in order: it goes through the stages behind.
-    private func finishLink(_ link: Int) {
-        if failure != nil || stopped != nil || driver.isClosed || link == links.count { return teardown(0) }
-        guard case .script(.reduce) = links[link].kind,
-            group.emitsState(ofLink: link, received: driver.received(inLink: link) > 0)
-        else { return flush(link) }
-        guard pushEmit(stack, link) else {
-            failed(Self.noMemory)
-            return teardown(0)
-        }
-        if driver.isChain {
-            driver.pushState(stack, link: link)
-        } else if state != 0 {
-            stack.push(reference: state)
-        } else {
-            stack.pushNil()
-        }
-        if stack.isNil(-1) {
-            stack.pop(2)
-            return flush(link)
-        }
-        let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports
-        ) { [self] _, end in
-            settle(end, "", link)
-            flush(link)
-        }
-        if task == nil {
-            failed(Self.noMemory)
-            teardown(0)
-        }
-    }
-
-    private func flush(_ link: Int) {
-        if failure != nil || stopped != nil || driver.isClosed { return teardown(0) }
-        if reference("flush", link) == 0 { return finishLink(link + 1) }
-        call("flush", link, ports: ports) { [self] in
-            _ = pushEmit($0, link)
-        } then: { [self] end in
-            settle(end, "in flush: ", link)
-            finishLink(link + 1)
-        }
-    }
-
-    private func settle(_ end: TaskEnd, _ phase: String, _ link: Int) {
-        switch end {
-        case .returned: stopped = stopped ?? ports.endReason
-        case .failed(let failure):
-            if driver.isOverdue {
-                wasOverdue = true
-                driver.giveUpValue()
-            }
-            failed(ScriptFailure(message: phase + failure.message, traceback: failure.traceback), link)
-        case .stopped(let reason): stopped = reason
-        }
-    }
-
-    // MARK: Failures
-
-    /// A failure that is not one value's: it fails the pipeline.
-    private func failed(_ failure: ScriptFailure, _ link: Int = 0) {
-        var failure = failure
-        failure.message = group.describe(failure, of: links[link], value: nil)
-        self.failure = failure
-        group.pipeline.fail(failure)
-    }
-
-    /// A failure for the value in hand.
-    private func judge(_ failure: ScriptFailure) -> Bool {
-        // What a task raises after its context has ended is its end, not a failure.
-        if let reason = group.context.reason {
-            stopped = reason
-            return false
-        }
-        var text: String?
-        if let value = driver.faultyValue {
-            text = value
-        } else if let message = driver.message {
-            if stack.decode(message) { text = stack.describe(-1, limit: 160) }
-            stack.pop()
-        }
-        let link = driver.faultyLink
-        if group.judge(failure, of: links[link], value: text, count: driver.failed(inLink: link)) { return true }
-        self.failure = failure
-        return false
-    }
-
-    // MARK: The end
-
-    private func teardown(_ link: Int) {
-        guard link < begun else { return end() }
-        guard reference("teardown", link) != 0 else { return teardown(link + 1) }
-        let reason =
-            wasOverdue
-            ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
-        // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
-        let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasOverdue {
-            context.end(at: group.run.scheduler.now + Self.teardownLimit)
-        }
-        call("teardown", link, context: context) {
-            $0.push(reason)
-        } then: { [self] end in
-            if case .failed(let failure) = end {
-                let failure = ScriptFailure(message: "in teardown: " + failure.message)
-                group.run.log(group.describe(failure, of: links[link], value: nil))
-            }
-            context.cancel()
-            teardown(link + 1)
-        }
-    }
-
-    private func end() {
-        if isReplaced { return replace() }
-        // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
-        // have ended. Other stages have ended now, and only the worker lives on.
-        if worker.hasTasks && !ports.isProcess {
-            let totals = finish()
-            worker.endWhenIdle { [self] in leave() }
-            group.ended(totals)
-        } else {
-            worker.endWhenIdle { [self] in
-                let totals = finish()
-                leave()
-                group.ended(totals)
-            }
-        }
-    }
-
-    private func finish() -> StageTotals {
-        ports.finish()
-        var totals = StageTotals()
-        totals.failed = Int(driver.failed)
-        totals.dropped = ports.droppedIn + ports.droppedOut
-        if seat.ownsInput, let input = seat.input { totals.dropped += input.closeReading().dropValues() }
-        if isKey {
-            // What it passed on is still in front of the stage; a value that its end interrupted is lost there.
-            totals.received = totals.failed
-            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.failed
-            seat.output.close()
-        } else {
-            totals.received = Int(driver.received) + worker.taken
-            totals.emitted = Int(driver.emitted) + worker.put
-            totals.filtered = Int(driver.filtered)
-            totals.droppedOut = ports.droppedOut
-            let lost = valueInHand(totals)
-            totals.emitted += lost
-            totals.dropped += lost
-            totals.droppedOut += lost
-        }
-        if seat.ownsOutput { seat.output.close() }
-        return totals
-    }
-
-    /// Whether an early end interrupted a value that would have been passed on, or the wait for room for its result: it
-    /// is dropped.
-    private func valueInHand(_ totals: StageTotals) -> Int {
-        guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
-        else { return 0 }
-        return max(0, totals.received - totals.filtered - totals.failed - totals.emitted)
-    }
-
-    private func leave() {
-        ports.onFailure = nil  // it refers to this stage, which refers to the ports
-        ports.onOverflow = nil
-        group.run.remove(worker)
     }
 }

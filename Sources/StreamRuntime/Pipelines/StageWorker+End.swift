@@ -1,0 +1,145 @@
+// How a stage's worker ends: the end of its input, teardown, what it counted.
+import LuaVM
+import StreamCore
+
+extension StageWorker {
+    // MARK: The end of the input
+
+    /// What each stage makes when its input has ended, in order: it goes through the stages behind.
+    func finishLink(_ link: Int) {
+        if failure != nil || stopped != nil || driver.isClosed || link == links.count { return teardown(0) }
+        guard case .script(.reduce) = links[link].kind,
+            group.emitsState(ofLink: link, received: driver.received(inLink: link) > 0)
+        else { return flush(link) }
+        guard pushEmit(stack, link) else {
+            failed(Self.noMemory)
+            return teardown(0)
+        }
+        if driver.isChain {
+            driver.pushState(stack, link: link)
+        } else if state != 0 {
+            stack.push(reference: state)
+        } else {
+            stack.pushNil()
+        }
+        if stack.isNil(-1) {
+            stack.pop(2)
+            return flush(link)
+        }
+        let task = worker.start(
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports
+        ) { [self] _, end in
+            settle(end, "", link)
+            flush(link)
+        }
+        if task == nil {
+            failed(Self.noMemory)
+            teardown(0)
+        }
+    }
+
+    func flush(_ link: Int) {
+        if failure != nil || stopped != nil || driver.isClosed { return teardown(0) }
+        if reference("flush", link) == 0 { return finishLink(link + 1) }
+        call("flush", link, ports: ports) { [self] in
+            _ = pushEmit($0, link)
+        } then: { [self] end in
+            settle(end, "in flush: ", link)
+            finishLink(link + 1)
+        }
+    }
+
+    func settle(_ end: TaskEnd, _ phase: String, _ link: Int) {
+        switch end {
+        case .returned: stopped = stopped ?? ports.endReason
+        case .failed(let failure):
+            if driver.isOverdue {
+                wasOverdue = true
+                driver.giveUpValue()
+            }
+            failed(ScriptFailure(message: phase + failure.message, traceback: failure.traceback), link)
+        case .stopped(let reason): stopped = reason
+        }
+    }
+
+    // MARK: The end
+
+    func teardown(_ link: Int) {
+        guard link < begun else { return end() }
+        guard reference("teardown", link) != 0 else { return teardown(link + 1) }
+        let reason =
+            wasOverdue
+            ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
+        // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
+        let context = Context(scheduler: group.run.scheduler)
+        if failure != nil || stopped != nil || wasOverdue {
+            context.end(at: group.run.scheduler.now + Self.teardownLimit)
+        }
+        call("teardown", link, context: context) {
+            $0.push(reason)
+        } then: { [self] end in
+            if case .failed(let failure) = end {
+                let failure = ScriptFailure(message: "in teardown: " + failure.message)
+                group.run.log(group.describe(failure, of: links[link], value: nil))
+            }
+            context.cancel()
+            teardown(link + 1)
+        }
+    }
+
+    func end() {
+        if isReplaced { return replace() }
+        // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
+        // have ended. Other stages have ended now, and only the worker lives on.
+        if worker.hasTasks && !ports.isProcess {
+            let totals = finish()
+            worker.endWhenIdle { [self] in leave() }
+            group.ended(totals)
+        } else {
+            worker.endWhenIdle { [self] in
+                let totals = finish()
+                leave()
+                group.ended(totals)
+            }
+        }
+    }
+
+    func finish() -> StageTotals {
+        ports.finish()
+        var totals = StageTotals()
+        totals.failed = Int(driver.failed)
+        totals.dropped = ports.droppedIn + ports.droppedOut
+        if seat.ownsInput, let input = seat.input { totals.dropped += input.closeReading().dropValues() }
+        if isKey {
+            // What it passed on is still in front of the stage; a value that its end interrupted is lost there.
+            totals.received = totals.failed
+            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.failed
+            seat.output.close()
+        } else {
+            totals.received = Int(driver.received) + worker.taken
+            totals.emitted = Int(driver.emitted) + worker.put
+            totals.filtered = Int(driver.filtered)
+            totals.droppedOut = ports.droppedOut
+            let lost = valueInHand(totals)
+            totals.emitted += lost
+            totals.dropped += lost
+            totals.droppedOut += lost
+        }
+        if seat.ownsOutput { seat.output.close() }
+        return totals
+    }
+
+    /// Whether an early end interrupted a value that would have been passed on, or the wait for room for its result: it
+    /// is dropped.
+    func valueInHand(_ totals: StageTotals) -> Int {
+        guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
+        else { return 0 }
+        return max(0, totals.received - totals.filtered - totals.failed - totals.emitted)
+    }
+
+    func leave() {
+        ports.onFailure = nil  // it refers to this stage, which refers to the ports
+        ports.onOverflow = nil
+        group.run.remove(worker)
+    }
+}

@@ -32,8 +32,7 @@ extension Attack {
             run.start()
             if !run.wait(seconds: patience) {
                 result.failures.append("nothing stopped it within \(patience) s")
-                run.stop()
-                if !run.wait(seconds: 3) {
+                if !run.stop(seconds: 3) {
                     result.isHung = true
                     result.failures.append("nor by force: its thread is lost")
                     return result

@@ -1,4 +1,5 @@
 // One run of a script on real threads, which may not end.
+import AttackMeter
 import Dispatch
 import Glibc
 import StdlibLua
@@ -48,15 +49,18 @@ package final class ScriptRun: Sendable {
 
     package var outcome: RunResult? { result.withLock { $0 } }
 
-    /// Ends it by force: what computes is stopped, what waits is cancelled.
-    package func stop() {
-        run.stopComputing()
+    /// Ends it by force: what waits is cancelled, and what computes is stopped, again and again. False: it goes on.
+    package func stop(seconds: Double) -> Bool {
+        let patience = attack_now() + Int64(seconds * 1e9)
         run.cancel()
+        repeat { run.stopComputing() } while !wait(seconds: 0.02) && attack_now() < patience
+        return outcome != nil
     }
 
     package static func scheduler(threads: Int = 2) -> ThreadScheduler {
         var configuration = ThreadScheduler.Configuration(threads: threads)
         configuration.interruptSignal = SIGURG
+        if attack_is_sanitized() { configuration.stackSize = 1 << 30 }  // whose frames are several times as large
         configuration.onThreadStart = { Run.attachThread() }
         return ThreadScheduler(configuration)
     }

@@ -43,9 +43,9 @@ package func runTwins(of attacks: [Attack], seconds: Double) -> TwinResults {
                 )
             }
         }
-        for run in runs { run.stop() }
+        for run in runs { _ = run.stop(seconds: 0) }
         var isHung = false
-        for (attack, run) in zip(attacks, runs) where !run.wait(seconds: isHung ? 0.1 : 20) {
+        for (attack, run) in zip(attacks, runs) where !run.stop(seconds: isHung ? 1 : 20) {
             isHung = true
             results.failures.append("the twin of \"\(attack.name)\" could not be stopped")
         }

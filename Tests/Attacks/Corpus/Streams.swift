@@ -55,8 +55,16 @@ extension Corpus {
             """),
         Attack(
             .tasks, "workers that start workers", .cancel,
-            "while true do spawn:start():wait() end",
-            before: "local spawn = stream.worker('again', function() stream.sleep(0.001) return 1 end)"),
+            """
+            local spawn = stream.worker("again", function() stream.sleep(0.001) return 1 end)
+            while true do spawn:start():wait() end
+            """),
+        stage(
+            "tasks that start tasks", .cancel,
+            "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
+        stage(
+            "waits in a context that does not end, again and again", .cancel,
+            "while true do stream.context():without_cancel():run(stream.sleep, 0) end"),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),
         stage("neither waits nor reads", .cancel, "while true do pcall(function() while true do end end) end"),

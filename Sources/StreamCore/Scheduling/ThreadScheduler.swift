@@ -58,6 +58,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         return old.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue() }
     }
 
+    /// So many timers that count only while someone waits for them are asked before all are.
+    private static let firstAsked = 16
     private static let lookAtQueueEach = 32
     /// Threads that are replaced and have not ended, at most.
     private static let mostReplaced = 256
@@ -296,9 +298,22 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     public override var armedTimers: Int {
         pthread_mutex_lock(timerMutex)
         let unconditional = timers.unconditional
-        let questions = unconditional == 0 ? timers.questions : []
+        var questions = unconditional == 0 ? timers.questions(Self.firstAsked) : []
         pthread_mutex_unlock(timerMutex)
-        return unconditional > 0 ? unconditional : questions.contains(where: { $0() }) ? 1 : 0
+        if unconditional > 0 { return unconditional }
+        // There may be a million that nobody waits for; one that someone does stands in front, mostly.
+        var awaited = questions.first { $0.isAwaited!() }
+        if awaited == nil, questions.count == Self.firstAsked {
+            pthread_mutex_lock(timerMutex)
+            questions = timers.questions()
+            pthread_mutex_unlock(timerMutex)
+            awaited = questions.first { $0.isAwaited!() }
+        }
+        guard let awaited else { return 0 }
+        pthread_mutex_lock(timerMutex)
+        timers.moveToFront(awaited)
+        pthread_mutex_unlock(timerMutex)
+        return 1
     }
 
     private func startTicking() {

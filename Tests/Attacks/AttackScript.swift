@@ -3,7 +3,7 @@
 /// Figures of the corpus, small so that it is quick: what is measured is the time beyond a limit.
 package enum Bounds {
     package static let timeout = 0.02, cpu = 0.02
-    package static let memory = "4MB"
+    package static let memory = "4MB", output = "256KB"
     /// From a cancellation until a stage that computes is stopped: two grace periods (architecture.md, section 2).
     package static let graces = 0.2
     /// When the main worker cancels.
@@ -84,6 +84,7 @@ extension Attack {
         case .timeout: "{ timeout = \(Bounds.timeout), memory = \"\(memory)\", on_error = \"skip\" }"
         case .memory: "{ memory = \"\(Bounds.memory)\", on_error = \"skip\" }"
         case .cpu: "{ cpu = \(Bounds.cpu), memory = \"\(memory)\", on_error = \"skip\" }"
+        case .output: "{ max_output = \"\(Bounds.output)\", memory = \"\(memory)\", on_error = \"skip\" }"
         case .cancel, .refusal: "{ memory = \"\(memory)\", on_error = \"skip\" }"
         }
     }

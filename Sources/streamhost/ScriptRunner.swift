@@ -6,6 +6,7 @@ import StreamRuntime
 struct ScriptRunner {
     /// Nanoseconds.
     let drainTimeout: Int64
+    var host = Host()
     /// What shows how the run goes on; nil: nothing does.
     var progress: Progress?
 
@@ -21,7 +22,7 @@ struct ScriptRunner {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
         let run: HostRun
-        do throws(Host.Problem) { run = try Host().start(path: path, arguments: arguments) } catch {
+        do throws(Host.Problem) { run = try host.start(path: path, arguments: arguments) } catch {
             report(error.description)
             return 2
         }

@@ -43,6 +43,8 @@ struct RunCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How long a run lasts before its progress shows.", visibility: .hidden))
     var progressDelay = Self.defaultProgressDelay
 
+    @OptionGroup(title: "Limits") var limits: LimitOptions
+
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
 
@@ -75,7 +77,7 @@ struct RunCommand: ParsableCommand {
 
     func run() throws {
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!,
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!, host: limits.host,
             progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!)
         ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.

@@ -253,7 +253,7 @@ extension PipelineRun {
             givesBack: givesBack, isGenerator: isSource
         ) { [self] group in
             let givenUp = input.map(giveUp) ?? 0  // not under the lock that `count` takes
-            let totals = group.totals
+            let totals = group.totals, limits = group.allLimits
             group.meter.set(
                 Meter.Counts(
                     received: totals.received, emitted: totals.emitted, filtered: totals.filtered,
@@ -268,12 +268,14 @@ extension PipelineRun {
                 $0.dropped += totals.dropped + givenUp
                 if output.isSink { $0.delivered += totals.emitted - totals.droppedOut }
                 record?.taps = nil
+                record?.limits = { limits }
             }
             producerEnded(output)
             partEnded()
         }
         group.pipeline = self
         record?.meter = group.meter
+        record?.limits = { [weak group] in group?.allLimits ?? [] }
         if case .process = stage.kind, let input {
             // Its function has the channels itself: they know how far it is.
             record?.taps = (Tap(input.channel, .received), Tap(output.channel, .sent))

@@ -22,8 +22,7 @@ static void relieve_memory(lua_State *L, shim_vm *vm) {
     atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_MEMORY);
     lua_gc(L, LUA_GCCOLLECT);
     if (vm->allocator.limit != 0 && vm->allocator.used > vm->allocator.limit - vm->allocator.limit / 8) {
-        vm->over_memory = true;
-        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+        shim_exceed(vm, SHIM_OVER_MEMORY);
     }
 }
 
@@ -35,10 +34,12 @@ static bool obey_control(lua_State *L, shim_vm *vm) {
         relieve_memory(L, vm);
         control = atomic_load(&vm->control);
     }
-    if (vm->timed != NULL && shim_value_is_overdue(vm)) {
-        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
-        control |= SHIM_CONTROL_KILL;
+    if (shim_has_limits(vm)) {
+        shim_look(vm, false);
+        if (shim_value_is_overdue(vm)) atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+        control = atomic_load(&vm->control);
     }
+    atomic_store_explicit(&vm->interrupted, false, memory_order_relaxed);
     if (control & SHIM_CONTROL_KILL) {
         shim_where(L, vm->stopped_at, sizeof vm->stopped_at);
         if (lua_isyieldable(L)) {
@@ -97,8 +98,10 @@ void shim_memory_pressure(shim_vm *vm) {
 static void on_signal(int signal) {
     (void)signal;
     int saved = errno;
-    if (shim_current != NULL)
+    if (shim_current != NULL) {
+        atomic_store_explicit(&shim_current->interrupted, true, memory_order_relaxed);
         shim_arm_hook(shim_current);
+    }
     errno = saved;
 }
 

@@ -23,6 +23,8 @@ public struct Host: Sendable {
     public var slice: Int64?
     /// Bytes of memory of each isolated worker.
     public var workerMemory = 256 << 20
+    /// CPU time, and time, of one value in a stage that has no such limit of its own; nil: none.
+    public var valueCPU: Duration?, valueTimeout: Duration?
     private var functions: [String: HostFunction] = [:]
     private var sources: [String: @Sendable () -> any HostSource] = [:]
     private var sinks: [String: @Sendable () -> any HostSink] = [:]
@@ -165,7 +167,14 @@ public struct Host: Sendable {
         environment.sourceNames = Set(sources.keys)
         environment.sinkNames = Set(sinks.keys)
         environment.workerMemory = workerMemory
+        environment.valueCPU = Self.nanoseconds(valueCPU)
+        environment.valueTimeout = Self.nanoseconds(valueTimeout)
         return environment
+    }
+
+    private static func nanoseconds(_ duration: Duration?) -> Int64 {
+        guard let (seconds, attoseconds) = duration?.components else { return 0 }
+        return seconds >= 9_000_000_000 ? .max / 4 : max(0, seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
     }
 
     /// The folder of a script: where its modules are.

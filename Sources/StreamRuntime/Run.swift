@@ -52,6 +52,8 @@ public struct RunEnvironment: Sendable {
     public var workerMemory = 256 << 20
     /// A planted bug, so that the tests can be tested; nil everywhere else.
     package var accountFault: AccountFault?
+    /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
+    public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0
 
     public init(
         scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,

@@ -6,8 +6,7 @@ import StreamRuntime
 struct ScriptRunner {
     /// Nanoseconds.
     let drainTimeout: Int64
-    /// Nanoseconds; nil: the host's.
-    var slice: Int64?
+    var host = Host()
     /// What shows how the run goes on; nil: nothing does.
     var progress: Progress?
 
@@ -23,8 +22,6 @@ struct ScriptRunner {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
         let run: HostRun
-        var host = Host()
-        host.slice = slice
         do throws(Host.Problem) { run = try host.start(path: path, arguments: arguments) } catch {
             report(error.description)
             return 2

@@ -46,6 +46,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp("How long a script computes before others have their turn.", visibility: .hidden))
     var slice: String?
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
@@ -81,8 +82,10 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
+        var host = limits.host
+        host.slice = slice.flatMap { Quantity.nanoseconds($0) }
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!, slice: slice.flatMap { Quantity.nanoseconds($0) },
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!, host: host,
             progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!)
         ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.

@@ -279,7 +279,7 @@ extension PipelineRun {
             givesBack: givesBack, putsIntoLink: output.isInner, isGenerator: isSource
         ) { [self] group in
             if let input { drop(giveUp(input)) }
-            let totals = group.totals
+            let totals = group.totals, limits = group.allLimits
             var (received, emitted) = (totals.received, totals.emitted)
             if isProcess, let taps = record?.taps {  // links know that, a script's channel has others too
                 if input!.isInner { received = taps.received.count }
@@ -298,6 +298,7 @@ extension PipelineRun {
                 $0.returned += totals.returned
                 $0.drop(totals.dropped, DropReason.ended)
                 record?.taps = nil
+                record?.limits = { limits }
             }
             if let input { take(totals.taken, from: input) }
             put(totals.put, into: output)
@@ -307,6 +308,7 @@ extension PipelineRun {
         }
         group.pipeline = self
         record?.meter = group.meter
+        record?.limits = { [weak group] in group?.allLimits ?? [] }
         if isProcess, let input {
             // Its function has the channels itself: they know how far it is, and what it has put and taken at the end.
             if input.isInner && !stage.isDealt { input.channel.exposure = ExposedLink(isInput: true) }

@@ -13,6 +13,8 @@ final class PartRecord {
     var tellsDrops = false
     /// What was over its limit and dropped, as `dropped` there.
     var limited: Meter?
+    /// Limits of the stage, and of those that run in its workers.
+    var limits: (() -> [NamedLimits])?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
 
@@ -119,6 +121,7 @@ extension PipelineRun {
     /// Pushes the table that `p:stats()` returns.
     func pushStats(_ stack: LuaStack) {
         let steps = lock.withLock { self.records.map { ($0, $0.counts, DropReasons($0)) } }
+        let limits = lock.withLock { self.records.map(\.limits) }
         let isOver = outcome != nil
         var total = account
         if !isOver {
@@ -156,6 +159,7 @@ extension PipelineRun {
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
             drops.push(stack)
+            if let limits = limits[index] { push(limits(), stack) }
             stack.setIndex(-2, Int64(index + 1))
         }
         stack.markArray()

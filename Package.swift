@@ -55,6 +55,18 @@ let package = Package(
             dependencies: ["Schedules", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/ScheduleRunner"
         ),
+        .target(name: "AttackMeter", path: "Tests/AttackMeter"),
+        .target(
+            name: "Attacks", dependencies: ["AttackMeter", "LuaVM", "StreamCore", "StreamRuntime", "StdlibLua"],
+            path: "Tests/Attacks"
+        ),
+        .executableTarget(
+            name: "run-attacks",
+            dependencies: [
+                "Attacks", "AttackMeter", "LuaVM", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/AttackRunner"
+        ),
         .target(name: "StreamTesting", dependencies: ["StreamHost", "StreamRuntime", "StreamCore", "StreamIO"]),
         .testTarget(
             name: "StreamCoreTests",

@@ -29,7 +29,11 @@ enum {
     STEP = 16,                 /* every block's alignment, and the step of the first classes */
     FINE_MAX = 256,            /* 16, 32 ... 256; then four classes for each doubling */
     FINE_CLASSES = FINE_MAX / STEP,
+#ifdef SHIM_PLAIN_MALLOC
+    SMALL_MAX = 0,             /* for a sanitizer: every block is one of malloc's */
+#else
     SMALL_MAX = 2048,
+#endif
     CLASSES = FINE_CLASSES + 12,
     FIRST_CHUNK = 24 << 10,                     /* the libraries, and a stage: what every state has */
     SMALL_CHUNK = 2 << 10, SMALL_CHUNKS = 9,    /* many states need little more */

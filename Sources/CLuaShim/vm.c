@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static _Atomic long live_states;
 
 /* [-0, +0, e] */
 static int open_state(lua_State *L) {
@@ -38,8 +39,10 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
     vm->random_seed = seed;
     lua_gc(vm->L, LUA_GCSTOP); /* until something runs: what is made now stays */
     lua_pushcfunction(vm->L, open_state);
-    if (lua_pcall(vm->L, 0, 0, 0) == LUA_OK)
+    if (lua_pcall(vm->L, 0, 0, 0) == LUA_OK) {
+        atomic_fetch_add_explicit(&live_states, 1, memory_order_relaxed);
         return vm;
+    }
 no_memory:
     shim_allocator_destroy(&vm->allocator);
     free(vm);
@@ -60,7 +63,10 @@ void shim_vm_destroy(shim_vm *vm) {
     shim_selection_free(vm->selection);
     free(vm->symbols);
     free(vm);
+    atomic_fetch_sub_explicit(&live_states, 1, memory_order_relaxed);
 }
+
+long shim_live_states(void) { return atomic_load_explicit(&live_states, memory_order_relaxed); }
 
 void *shim_running_owner(void) { return shim_current == NULL ? NULL : shim_current->owner; }
 void *shim_vm_owner(shim_vm *vm) { return vm->owner; }

@@ -135,6 +135,9 @@ public final class LuaVM {
 
     deinit { shim_vm_destroy(pointer) }
 
+    /// States of this process that have not been dropped.
+    public static var liveStates: Int { shim_live_states() }
+
     /// The owner of the state that this thread resumes now; nil: of none.
     @inline(__always)
     public static var runningOwner: UnsafeMutableRawPointer? { shim_running_owner() }

@@ -83,6 +83,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
 bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
+long shim_live_states(void); /* of the process: created and not destroyed */
 void *shim_vm_owner(shim_vm *vm);
 /* The owner of the state that this thread resumes now, or NULL. */
 void *shim_running_owner(void);

@@ -77,3 +77,11 @@ let package = Package(
         ),
     ]
 )
+
+// Programs of scripts/check.d, which have no part in a build of the product: a fuzz target has libFuzzer's main function.
+if Context.environment["STREAMHOST_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz-csv", dependencies: ["StreamIO", "StreamCore", "CMessage"], path: "Tests/Fuzz/CSV",
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -17,6 +17,8 @@ typedef struct shim_allocator {
 
 void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
 void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
+/* shim_allocate, or in a test what shim_failures_enable puts in its place: failures.c. */
+lua_Alloc shim_allocator_function(void);
 void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; runs nothing of Lua's */
 
 /* ---- vm.c ---- */
@@ -98,7 +100,7 @@ const uint8_t *shim_skip_value(const uint8_t *p);
 
 /* ---- select.c ---- */
 
-void shim_selection_free(shim_selection *s); /* NULL: nothing */
+void shim_selection_free(shim_vm *vm);
 
 /* ---- vm.c, object.c ---- */
 

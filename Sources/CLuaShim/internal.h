@@ -3,6 +3,14 @@
 #define CLUASHIM_INTERNAL_H
 #include "include/CLuaShim.h"
 
+/* Messages are made by us, and whoever reads one trusts it; in debug builds each is looked at first. */
+#ifdef DEBUG
+#include <assert.h>
+#define SHIM_ASSERT_MESSAGE(message) assert(msg_check((message), (message)->size, NULL))
+#else
+#define SHIM_ASSERT_MESSAGE(message) ((void)0)
+#endif
+
 /* ---- allocator.c: size classes in chunks of the state's own; exact accounting; the soft limit ---- */
 
 typedef struct shim_allocator {

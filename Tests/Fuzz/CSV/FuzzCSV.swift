@@ -13,7 +13,8 @@ import StreamCore
 
 private func must(_ condition: Bool, _ text: @autoclosure () -> String, line: UInt = #line) {
     guard !condition else { return }
-    fputs("FuzzCSV.swift:\(line): must hold: \(text())\n", stderr)
+    let words = Array("FuzzCSV.swift:\(line): must hold: \(text())\n".utf8)
+    _ = write(2, words, words.count)
     abort()
 }
 
@@ -108,7 +109,7 @@ private func lines(_ file: [UInt8], limit: Int, _ next: () -> Int) -> [[UInt8]?]
 }
 
 /// The records alone, written as a file; nil: they cannot be.
-private func write(_ given: [Given]) -> [UInt8]? {
+private func written(_ given: [Given]) -> [UInt8]? {
     var writer = CSVWriter()
     var out = ByteWriter()
     for case .message(let bytes) in given {
@@ -144,7 +145,7 @@ public func fuzzCSV(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     // After a header that failed the reader takes the next record for one: a source ends there.
     guard !whole.contains(where: { if case .problem(let text, _) = $0 { text.contains(" failed: ") } else { false } })
     else { return 0 }
-    guard let written = write(whole) else {
+    guard let written = written(whole) else {
         must(false, "what was read is not written")
         return 0
     }

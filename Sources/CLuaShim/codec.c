@@ -491,6 +491,7 @@ const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p) {
 
 void shim_decode(lua_State *L, const msg_header *message) {
     const uint8_t *payload = (const uint8_t *)(message + 1);
+    SHIM_ASSERT_MESSAGE(message);
     switch (message->kind) {
     case MSG_FALSE: lua_pushboolean(L, 0); return;
     case MSG_TRUE: lua_pushboolean(L, 1); return;

@@ -3,6 +3,14 @@
 #define CLUASHIM_INTERNAL_H
 #include "include/CLuaShim.h"
 
+/* Messages are made by us, and whoever reads one trusts it; in debug builds each is looked at first. */
+#ifdef DEBUG
+#include <assert.h>
+#define SHIM_ASSERT_MESSAGE(message) assert(msg_check((message), (message)->size, NULL))
+#else
+#define SHIM_ASSERT_MESSAGE(message) ((void)0)
+#endif
+
 /* ---- allocator.c: size classes in chunks of the state's own; exact accounting; the soft limit ---- */
 
 typedef struct shim_allocator {
@@ -17,6 +25,8 @@ typedef struct shim_allocator {
 
 void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
 void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
+/* shim_allocate, or in a test what shim_failures_enable puts in its place: failures.c. */
+lua_Alloc shim_allocator_function(void);
 void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; runs nothing of Lua's */
 
 /* ---- vm.c ---- */
@@ -103,7 +113,7 @@ const uint8_t *shim_skip_value(const uint8_t *p);
 
 /* ---- select.c ---- */
 
-void shim_selection_free(shim_selection *s); /* NULL: nothing */
+void shim_selection_free(shim_vm *vm);
 
 /* ---- vm.c, object.c ---- */
 

@@ -7,6 +7,21 @@
 #include <signal.h>
 #include <string.h>
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+/* ThreadSanitizer keeps a signal back until its thread calls a function of the C library, which a loop in Lua never does.
+ * It does not know sigaction by this name; what runs in the handler is not to call into it either, as the signal may come
+ * while the thread is in there. */
+int __sigaction(int signal, const struct sigaction *action, struct sigaction *old);
+#define INSTALL __sigaction
+#define IN_HANDLER __attribute__((disable_sanitizer_instrumentation))
+#endif
+#endif
+#ifndef IN_HANDLER
+#define IN_HANDLER
+#define INSTALL sigaction
+#endif
+
 _Thread_local shim_vm *shim_current;
 
 static void interrupt(lua_State *L, lua_Debug *ar);
@@ -82,7 +97,7 @@ bool shim_answer(lua_State *L) {
     return lua_gethookmask(L) != 0 && vm->chain_yieldable && lua_isyieldable(L);
 }
 
-void shim_arm_hook(shim_vm *vm) {
+IN_HANDLER void shim_arm_hook(shim_vm *vm) {
     lua_State *L = vm->running;
     /* lua_sethook walks all frames: in a deep recursion one a signal would leave the script no time. */
     if (L != NULL && lua_gethookmask(L) == 0)
@@ -95,7 +110,7 @@ void shim_memory_pressure(shim_vm *vm) {
         shim_arm_hook(vm);
 }
 
-static void on_signal(int signal) {
+IN_HANDLER static void on_signal(int signal) {
     (void)signal;
     int saved = errno;
     if (shim_current != NULL) {
@@ -111,7 +126,7 @@ void shim_interrupt_install(void) {
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGURG, &action, NULL);
+    INSTALL(SIGURG, &action, NULL);
 }
 
 void shim_interrupt_attach(void) {

@@ -31,7 +31,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
     vm->owner = owner;
     vm->may_raise = true;
     shim_allocator_init(&vm->allocator, vm, limit);
-    vm->L = hash_seed == NULL ? lua_newstate(shim_allocate, &vm->allocator) : shim_new_seeded_state(vm, *hash_seed);
+    vm->L = hash_seed == NULL ? lua_newstate(shim_allocator_function(), &vm->allocator) : shim_new_seeded_state(vm, *hash_seed);
     if (vm->L == NULL)
         goto no_memory;
     *(shim_vm **)lua_getextraspace(vm->L) = vm;
@@ -60,7 +60,7 @@ void shim_vm_destroy(shim_vm *vm) {
     }
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
-    shim_selection_free(vm->selection);
+    shim_selection_free(vm);
     free(vm->symbols);
     free(vm);
     atomic_fetch_sub_explicit(&live_states, 1, memory_order_relaxed);

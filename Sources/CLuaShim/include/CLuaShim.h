@@ -275,6 +275,15 @@ void shim_interrupt_install(void);
 /* Once a thread that resumes tasks: unblocks SIGURG there. */
 void shim_interrupt_attach(void);
 
+/* ---- For tests: memory that is refused (failures.c) ------------------------------------------------------ */
+
+/* States that are made from now on take part. */
+void shim_failures_enable(bool on);
+/* Counts growths from now on, over all those states; those from number `from` to `from + count - 1` are refused. 0: none.
+ * Lua tries again after a collection: of one that is refused alone nobody but the collector hears. */
+void shim_failures_set(uint64_t from, uint64_t count);
+uint64_t shim_failures_growths(void);
+
 /* ---- Stage driver (driver.c) ---------------------------------------------------------------------------- */
 
 enum shim_stage {

@@ -83,7 +83,7 @@ static int remove_element(lua_State *L) {
     lua_Integer size = check_length(L, READS | WRITES);
     lua_Integer position = luaL_optinteger(L, 2, size);
     if (position != size)
-        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 2, "position out of bounds");
+        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 1, "position out of bounds"); /* as Lua says it */
     lua_settop(L, 1);
     lua_pushinteger(L, size);
     lua_geti(L, 1, position);

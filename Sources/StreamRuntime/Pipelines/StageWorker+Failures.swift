@@ -62,6 +62,7 @@ extension StageWorker {
     /// The stage goes on with the next value, in a worker started from the same image. At most one is there at a time.
     func replace() {
         let old = worker!, fresh = makeWorker()
+        _ = group.restarts?.next()
         isReplaced = false
         wasOverdue = false
         driver.isOverdue = false

@@ -77,7 +77,7 @@ extension PipelineRun {
             guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
                 return false
             }
-            start(source, output, skips: spec.skipsBadInput)
+            start(source, output, skips: spec.skipsBadInput, name: "the source \(options.name)")
         case .range(let first, let last, let step):
             begin(
                 ValuePump(
@@ -116,9 +116,11 @@ extension PipelineRun {
         partEnded()
     }
 
-    private func start(_ source: any HostSource, _ output: Link, skips: Bool) {
+    private func start(_ source: any HostSource, _ output: Link, skips: Bool, name: String) {
         addPart()
+        let watch = ConnectorWatch(name)
         lock.withLock {
+            connectors.append(watch)
             output.producers += 1
             output.sources.append(source)
             hostSources.append(source)
@@ -130,10 +132,11 @@ extension PipelineRun {
             if rejected.next() <= StageGroup.loggedFailures { run.log("skipped: \(problem): \(text)") }
             return true
         }
-        watch(outlet.meter, from: nil, to: output)
+        self.watch(outlet.meter, from: nil, to: output)
         let stopper = SourceStopper(source)
         if !context.add(stopper) { source.stop() }
         StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
+            watch.end()
             context.remove(stopper)
             count {
                 $0.created += outlet.created
@@ -307,6 +310,7 @@ extension PipelineRun {
             partEnded()
         }
         group.pipeline = self
+        group.restarts = record?.restarts
         record?.meter = group.meter
         record?.limits = { [weak group] in group?.allLimits ?? [] }
         if isProcess, let input {
@@ -334,9 +338,12 @@ extension PipelineRun {
             return false
         }
         let gauges = watchEnd(input)
+        let watch = ConnectorWatch("the sink \(options.name)", input: input.channel)
+        lock.withLock { connectors.append(watch) }
         addPart()
         StreamCore.start(sink, from: input.channel, scheduler: run.scheduler, context: context) {
             [self] failure, counts in
+            watch.end()
             for gauge in gauges { gauge.fix(counts.delivered) }
             deliver(counts.delivered)
             take(counts.taken, from: input)
@@ -407,4 +414,9 @@ private final class SourceStopper: ContextListener, Sendable {
     private let source: any HostSource
     init(_ source: any HostSource) { self.source = source }
     func contextEnded(_ reason: Reason) { source.stop() }
+}
+
+extension ConnectorOptions {
+    /// For reports: `stdin`, `file data.log`.
+    fileprivate var name: String { path.map { "\(kind) \($0)" } ?? kind }
 }

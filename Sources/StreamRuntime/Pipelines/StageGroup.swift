@@ -48,6 +48,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     let putsIntoLink: Bool
     /// What others may read meanwhile.
     let meter = Meter()
+    /// Counts the workers that are replaced.
+    var restarts: Counter?
     /// Kept only while the group runs, by the pipeline that owns it.
     unowned(unsafe) var pipeline: PipelineRun!
     /// What its workers have used of their limits.

@@ -75,6 +75,7 @@ extension StageWorker {
     func replace() {
         let old = worker!, fresh = makeWorker()
         group.limitUse.ended(old, driver, limits)
+        _ = group.restarts?.next()
         isReplaced = false
         wasStopped = false
         driver.isOverdue = false

@@ -84,7 +84,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if !isKey { ports.meter = group.meter }
     }
 
-    func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
+    func makeWorker() -> Worker {
+        let worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
+        worker.isStage = true
+        return worker
+    }
 
     func start() {
         group.run.add(worker)
@@ -204,8 +208,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
                 worked($0)
             }
         case .process:
-            if seat.givesBack { worker.stageInput = seat.input }
-            if !group.putsIntoLink { worker.stageOutput = seat.output }
+            worker.stageInput = seat.input
+            worker.stageOutput = seat.output
+            worker.countsTaken = seat.givesBack
+            worker.countsPut = !group.putsIntoLink
             call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)

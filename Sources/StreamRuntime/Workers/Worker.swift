@@ -7,8 +7,8 @@ import Synchronization
 final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
     let run: Run
     let name: String
-    /// Runs the script's top level. Set before it starts.
-    var isMain = false
+    /// Runs the script's top level, or a stage. Set before it starts.
+    var isMain = false, isStage = false
     @exclusivity(unchecked) private(set) var vm: LuaVM!
     /// Its pointer, without a reference count for each look at it.
     @exclusivity(unchecked) private(set) var vmPointer: OpaquePointer?
@@ -76,8 +76,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         var isTold = false
     }
 
-    /// The channels of a stage whose function has them itself, where they are a script's, and how many values it took from
-    /// one and put into the other.
+    /// The channels of a stage whose function has them itself. Where they are a script's, it is counted here how many values
+    /// it took from one and put into the other; a link of the pipeline is counted by its channel.
     @exclusivity(unchecked) var stageInput: Channel?
     @exclusivity(unchecked) var stageOutput: Channel?
     @exclusivity(unchecked) private(set) var taken = 0
@@ -91,20 +91,21 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Asked for each value sent.
     @exclusivity(unchecked) private(set) var countsOutput = false
 
-    var countsValues: Bool { stageInput != nil || stageOutput != nil }
+    var countsTaken = false, countsPut = false
+    var countsValues: Bool { countsTaken || countsPut }
 
     @inline(__always)
     func countReceived(from channel: Channel) {
         if channel.exposure != nil { channel.exposure!.countReceived() }
-        if countsValues && channel === stageInput {
-            taken += 1
+        if channel === stageInput {
+            if countsTaken { taken += 1 }
             limits.driver?.countTurn()
         }
     }
     @inline(__always)
     func countSent(on channel: Channel) {
         if channel.exposure != nil { channel.exposure!.countSent() }
-        if countsValues && channel === stageOutput { put += 1 }
+        if countsPut && channel === stageOutput { put += 1 }
     }
 
     /// Tasks whose wait was ended by others, put there before the wake that calls for a look.

@@ -156,7 +156,6 @@ public final class LuaVM {
     public var stopPlace: String { String(cString: shim_vm_stopped_at(pointer)) }
     /// It has the hash seed that it was given.
     public var isHashFixed: Bool { shim_vm_hash_is_fixed(pointer) }
-    public var isOverMemory: Bool { shim_vm_over_memory(pointer) }
 
     // MARK: Control, from any thread
 

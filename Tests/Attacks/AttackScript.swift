@@ -44,7 +44,8 @@ extension Attack {
         \(limit == .cancel ? "stream.sleep(\(Bounds.patience)) print \"cancelled\" hostile:cancel(\"enough\")" : "")
         print("ended", hostile:wait())
         local s = hostile:stats()
-        local balanced = s.created == s.delivered + s.filtered + s.failed + s.dropped
+        local balanced = s.created
+          == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned
         print("account", balanced and "balanced" or "not balanced", s.failed)
         over:close()
         print("others", others:wait())

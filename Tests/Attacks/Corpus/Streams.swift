@@ -75,9 +75,6 @@ extension Corpus {
         stage(
             "tasks that start tasks", .cancel,
             "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
-        stage(
-            "waits in a context that does not end, again and again", .cancel,
-            "while true do stream.context():without_cancel():run(stream.sleep, 0) end"),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),
         stage("neither waits nor reads", .cancel, "while true do pcall(function() while true do end end) end"),

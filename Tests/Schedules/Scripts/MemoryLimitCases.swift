@@ -23,7 +23,7 @@ extension Families {
                   {}, { workers = 3 }, { workers = 3, ordered = true }, { workers = 3, key = function(v) return v end },
                   { workers = 2, ordered = true, key = function(v) return v % 3 end }, { queue = 0 }, { queue = 1 },
                 } do
-                  options.memory, options.on_error = "128KB", "skip"
+                  options.memory, options.on_error = "1MB", "skip"
                   local got, last = {}, 0
                   local p = range(1, 20):map("work", function(v)
                     if v % 7 == 0 then greedy() end
@@ -47,7 +47,7 @@ extension Families {
                     emit(v) emit(-v)
                     if v == 2 then greedy() end
                     emit(v * 10)
-                  end, { memory = "128KB", on_error = "skip" })
+                  end, { memory = "1MB", on_error = "skip" })
                   print(table.concat(p:map("behind", function(v) return v end, { queue = q }):collect(), " "))
                 end
                 """,
@@ -61,7 +61,7 @@ extension Families {
                     if v == 2 then stream.go(function() stream.sleep(wait) greedy() end) end
                     stream.sleep(0.01)
                     return v
-                  end, { memory = "128KB", on_error = "skip" }):to(out)
+                  end, { memory = "1MB", on_error = "skip" }):to(out)
                   local n = 0
                   for v in out:range() do n = n + 1 stream.sleep(0.1) end
                   assert(p:wait())
@@ -82,10 +82,10 @@ extension Families {
                     stream.go(stream.sleep, 1e6)
                     if v % 3 == 0 then greedy() end
                     stream.sleep(0.01)
-                    permit:close()
+                    permit:release()
                   end,
                   teardown = function(reason) stream.sleep(0.01) log:send(reason) end,
-                }, { memory = "256KB", on_error = "skip" }):to(stream.null_sink())
+                }, { memory = "1MB", on_error = "skip" }):to(stream.null_sink())
                 assert(p:wait())
                 log:close()
                 local line = {}
@@ -102,16 +102,16 @@ extension Families {
                   check(p)
                   print(ok, (why:gsub("%(memory.-%) ", "")))
                 end
-                told(range(1, 9):map("map", function(v) if v == 3 then greedy() end return v end, { memory = "128KB" })
+                told(range(1, 9):map("map", function(v) if v == 3 then greedy() end return v end, { memory = "1MB" })
                   :to(stream.null_sink()))
                 told(range(1, 9):stage("process", function(input, output)
                   for v in input:range() do if v == 3 then greedy() end output:send(v) end
-                end, { memory = "128KB" }):to(stream.null_sink()))
+                end, { memory = "1MB" }):to(stream.null_sink()))
                 print(others:wait(), others:stats().delivered)
                 """,
             output: [
-                "nil\tstage \"map\" (script.lua:16): script.lua:9: memory limit of 128KB exceeded (value: 3)",
-                "nil\tstage \"process\" (script.lua:18): script.lua:9: memory limit of 128KB exceeded (value: 3)",
+                "nil\tstage \"map\" (script.lua:16): script.lua:9: memory limit of 1MB exceeded (value: 3)",
+                "nil\tstage \"process\" (script.lua:18): script.lua:9: memory limit of 1MB exceeded (value: 3)",
                 "true\t50",
             ]),
         SeededCase(
@@ -122,7 +122,7 @@ extension Families {
                     stream.sleep(0.01)
                     if v % 2 == 0 then greedy() end
                     return v
-                  end, { memory = "128KB", on_error = "skip", workers = i }):to(stream.null_sink())
+                  end, { memory = "1MB", on_error = "skip", workers = i }):to(stream.null_sink())
                   stream.sleep(0.035)
                   p:cancel("enough")
                   print(p:wait())
@@ -138,13 +138,13 @@ extension Families {
                   stream.sleep(0.01)
                   stream.go(greedy)
                   stream.sleep(1e3)
-                end, { memory = "128KB" })
+                end, { memory = "1MB" })
                 local ch = stream.chan(0)
                 local tasks = {}
                 for i = 1, 3 do tasks[i] = greedy_worker:start(ch) end
                 for i = 1, 3 do
                   local ok, why = tasks[i]:wait()
-                  print(ok, why:match("worker \\"greedy\\" %(script.lua:%d+%): script.lua:9: memory limit of 128KB exceeded") ~= nil)
+                  print(ok, why:match("worker \\"greedy\\" %(script.lua:%d+%): script.lua:9: memory limit of 1MB exceeded") ~= nil)
                 end
                 print(ch:try_send(1))
                 """,

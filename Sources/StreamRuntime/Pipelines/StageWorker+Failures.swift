@@ -22,7 +22,7 @@ extension StageWorker {
         if let value = driver.faultyValue {
             text = value
         } else if worker.stop != nil {  // its state is not for use any more
-            text = driver.message.flatMap { HostAPI.describe($0) }
+            text = driver.valueInHand.flatMap { HostAPI.describe($0) }
         } else if let message = driver.message {
             if stack.decode(message) { text = stack.describe(-1, limit: 160) }
             stack.pop()
@@ -48,6 +48,7 @@ extension StageWorker {
         if stop == nil { driver.describeOverdueValue(stack) }
         group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
         // A task that the script started here may have been the one that was over it, between two values.
+        driver.putBackMark()
         let hasValue = stop == nil || driver.message != nil || driver.isChain && group.isGenerator && link > 0
         if hasValue { driver.giveUpValue() } else { driver.forgetValues() }
         guard case .failed(let failure) = end else { return stopped = .deadlineExceeded }

@@ -70,6 +70,39 @@ extension Worker {
         if task.isPrincipal, let stop { over(task, .failed(stop.failure)) } else { over(task, .stopped(.canceled)) }
     }
 
+    // MARK: What the host holds for it
+
+    /// Bytes that a timer costs.
+    static let timerBytes = 512
+    /// Those of a worker of its own that it started, until that has ended.
+    static let workerBytes = 64 << 10
+
+    /// Sent on a channel that it made: what stands in those is looked up now and then.
+    func noteSent(_ bytes: Int, on channel: Channel) {
+        guard limits.memory > 0, channel.maker == ObjectIdentifier(self) else { return }
+        sentBytes += bytes
+        guard sentBytes >= limits.memory / 8 else { return }
+        sentBytes = 0
+        var sum = 0
+        vm.eachObject(HostAPI.channelType) { reference in
+            let channel = unsafeDowncast(SharedObject.from(reference), to: Channel.self)
+            if channel.maker == ObjectIdentifier(self) { sum += channel.queuedBytes }
+        }
+        vm.setQueued(sum)
+    }
+
+    /// The running task waits with a message that is to be sent.
+    func charge(_ bytes: Int, to task: LuaTask) {
+        guard limits.memory > 0 else { return }
+        task.charged = bytes
+        vm.charge(bytes)
+    }
+
+    func uncharge(_ task: LuaTask) {
+        vm?.uncharge(task.charged)
+        task.charged = 0
+    }
+
     /// What cleans up may run here. False: the state is not to be relied on any more.
     func reprieve() -> Bool {
         if vm.over != nil && vm.isSpoilt { return false }

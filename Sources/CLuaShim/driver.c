@@ -197,8 +197,16 @@ static int drive(lua_State *L, int status, lua_KContext context) {
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
             step = STEP_NEXT;
             continue;
-        default: /* STEP_JUDGED: the value is lost, the stage goes on */
+        default: /* STEP_JUDGED: the value is lost and the stage goes on, or the value is tried again */
+            lua_settop(L, RECORD);
+            if (d->keeps != NULL && shim_push_kept_state(L, d, 0))
+                lua_replace(L, EXTRA);
             step = STEP_NEXT;
+            if (d->retry && !d->closed) {
+                status = call(L, d);
+                step = STEP_CALLED;
+            }
+            d->retry = false;
             continue;
         }
     }
@@ -222,7 +230,12 @@ static int start(lua_State *L) {
         shim_limit_function(L, d, 0);
         lua_replace(L, FUNCTION);
     }
-    d->step = STEP_NEXT;
+    if (d->keeps != NULL) { /* around the other one: what is held goes out after the value's time */
+        lua_pushvalue(L, FUNCTION);
+        shim_keep_function(L, d, 0);
+        lua_replace(L, FUNCTION);
+    }
+    d->step = d->retry && d->message != NULL ? STEP_JUDGED : STEP_NEXT; /* in a fresh worker: the value is tried again */
     return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
 }
 

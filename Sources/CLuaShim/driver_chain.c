@@ -18,7 +18,8 @@ enum {
     STEP_CALL,   /* call the function of the stage */
     STEP_CALLED, /* it has returned: its result is on top */
     STEP_SEND,   /* the value leaves the last stage and waits for room in the output */
-    STEP_DONE    /* the value is done with: passed on, dropped or lost */
+    STEP_DONE,   /* the value is done with: passed on, dropped or lost */
+    STEP_JUDGED  /* the host has decided what follows the failure of the stage */
 };
 
 /* Registry slots of a chain, by addresses inside its driver that nothing else uses. */
@@ -51,7 +52,7 @@ static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, error_key(d));
     lua_pushvalue(L, VALUE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, value_key(d));
-    ask(L, d, SHIM_WANT_JUDGEMENT, stage, STEP_DONE, again);
+    ask(L, d, SHIM_WANT_JUDGEMENT, stage, STEP_JUDGED, again);
 }
 
 /* Pushes the function of a stage and its arguments, and calls it, protected. [-0, +1, m] */
@@ -151,6 +152,19 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
             if (d->rendezvous)
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_DONE, again);
             return;
+        case STEP_JUDGED:
+            if (d->keeps != NULL && shim_push_kept_state(L, d, stage))
+                lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
+            if (!d->retry || d->closed) {
+                d->retry = false;
+                return;
+            }
+            d->retry = false;
+            shim_push_kept_value(L, d, stage);
+            lua_replace(L, VALUE);
+            status = call(L, &d->links[stage], stage, again);
+            step = STEP_CALLED;
+            continue;
         default:
             return;
         }
@@ -251,6 +265,11 @@ static int set_body(lua_State *L) {
     lua_insert(L, 2); /* driver, table, functions and states */
     for (int i = 2 * d->length; i > 0; i--) lua_rawseti(L, 2, i);
     for (int stage = 0; stage < d->length; stage++) {
+        if (d->keeps != NULL) {
+            lua_rawgeti(L, 2, 2 * stage + 1);
+            shim_keep_function(L, d, stage);
+            lua_rawseti(L, 2, 2 * stage + 1);
+        }
         if (d->limits != NULL) {
             lua_rawgeti(L, 2, 2 * stage + 1);
             shim_limit_function(L, d, stage);

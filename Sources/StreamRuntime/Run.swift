@@ -81,12 +81,13 @@ public struct RunResult: Sendable {
     public var account = Account()
 }
 
-/// Counts of values: created = delivered + filtered + failed + dropped, where a stage that makes several values of one
+/// Counts of values: created = delivered + filtered + failed + dropped + dead-lettered, where a stage that makes several values of one
 /// creates the others.
 public struct Account: Sendable, Equatable {
     public var created = 0, delivered = 0, filtered = 0, failed = 0, dropped = 0
+    public var deadLettered = 0
     public init() {}
-    public var isBalanced: Bool { created == delivered + filtered + failed + dropped }
+    public var isBalanced: Bool { created == delivered + filtered + failed + dropped + deadLettered }
 }
 
 /// A run in progress. It ends when the top level, every pipeline and every task have; `onEnd` is called once then.
@@ -470,5 +471,6 @@ extension Account {
         filtered += other.filtered
         failed += other.failed
         dropped += other.dropped
+        deadLettered += other.deadLettered
     }
 }

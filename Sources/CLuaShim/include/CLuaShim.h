@@ -282,6 +282,10 @@ typedef struct shim_limit { /* of a stage with a timeout, in nanoseconds: driver
     int64_t timeout;        /* 0: none */
     int64_t deadline;       /* of the value that its function has; 0: it has none */
 } shim_limit;
+typedef struct shim_keep {  /* of a stage whose values may be tried again: driver_keep.c */
+    bool on;
+    char value, state;      /* their addresses are the registry's slots of what is kept */
+} shim_keep;
 typedef struct shim_driver {
     /* input: the messages of the batch in hand that were not read yet */
     const uint8_t *cursor, *end;
@@ -316,6 +320,14 @@ typedef struct shim_driver {
     bool overdue;           /* a function computes although its value's time is over: it is being stopped */
     int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
     uint64_t lost;          /* values emitted by a chain that found no room because of that */
+    /* second tries */
+    shim_keep *keeps;       /* one for each stage; NULL: no stage has any */
+    bool retry;             /* the host has decided that the value in hand is tried again */
+    bool holding;           /* a flat_map's function runs, and what it emits is held */
+    bool held_objects;      /* messages in `held` hold host objects, which `release` lets go of */
+    shim_buffer held;       /* what it has emitted */
+    size_t held_at;         /* where that which has not gone out begins */
+    void (*release)(void *object);
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -346,6 +358,10 @@ void shim_push_chain_function(lua_State *L, shim_driver *driver, int stage);
 void shim_push_limited_value(lua_State *L, shim_driver *driver);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
+/* Pushes the value that the failed function of one stage of a chain got; only of one that keeps it. [-0, +1, -] */
+void shim_push_kept_value(lua_State *L, shim_driver *driver, int stage);
+/* Drops what a flat_map has emitted and was not passed on. */
+void shim_drop_held(shim_driver *driver);
 /* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
 void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 

@@ -134,6 +134,7 @@ enum HostAPI {
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] =
         general + contextFunctions + taskFunctions + limiterFunctions + byteStreamFunctions + testFunctions
+        + breakerFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),

@@ -6,7 +6,7 @@ extension PipelineRun {
     func add(_ link: Link) { lock.withLock { links.append(link) } }
 
     /// A part begins to put into `link`.
-    private func produce(into link: Link) { lock.withLock { link.producers += 1 } }
+    func produce(into link: Link) { lock.withLock { link.producers += 1 } }
 
     private func begin(_ pump: Pump, _ label: String) {
         pump.label = label
@@ -45,7 +45,7 @@ extension PipelineRun {
             guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
                 return false
             }
-            start(source, output, skips: spec.skipsBadInput)
+            start(source, output, spec)
         case .range(let first, let last, let step):
             begin(
                 ValuePump(
@@ -84,19 +84,36 @@ extension PipelineRun {
         partEnded()
     }
 
-    private func start(_ source: any HostSource, _ output: Link, skips: Bool) {
+    private func start(_ source: any HostSource, _ output: Link, _ spec: PipelineSpec.SourceSpec) {
+        let skips = spec.onError.skips, letters = letterLink(spec.letters)
+        if let letters { produce(into: letters) }
         addPart()
         lock.withLock {
             output.producers += 1
             output.sources.append(source)
             hostSources.append(source)
         }
-        let rejected = Counter()
+        let rejected = Counter(), lettered = Counter()
         let outlet = Outlet(channel: output.channel, scheduler: run.scheduler, context: context) {
             [run] problem, text in
             guard skips else { return false }
             if rejected.next() <= StageGroup.loggedFailures { run.log("skipped: \(problem): \(text)") }
             return true
+        }
+        if let letters {
+            let wall = run.environment.wall
+            outlet.onReject = { outlet, problem, whole in
+                let letter = MessageBuffer()
+                DeadLetter.fill(
+                    letter, value: .text(String(decoding: whole, as: UTF8.self)), error: problem, stage: "source",
+                    time: Int64(wall().rounded(.down)))
+                guard outlet.send(letter, to: letters.channel) else {
+                    if !letters.isSink { outlet.close() }  // a sink that has failed, or whose reader is gone
+                    return outlet.isClosed
+                }
+                _ = lettered.next()
+                return true
+            }
         }
         watch(outlet.meter, from: nil, to: output)
         let stopper = SourceStopper(source)
@@ -104,13 +121,15 @@ extension PipelineRun {
         StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
             context.remove(stopper)
             count {
-                $0.created += outlet.sent + outlet.dropped
+                $0.created += outlet.sent + outlet.dropped + lettered.count
                 $0.dropped += outlet.dropped
+                $0.deadLettered += lettered.count
                 if output.isSink { $0.delivered += outlet.sent }
             }
             if let failure { fail(failure.description) }
             if outlet.isFull { failIfFull(output.channel) }
             producerEnded(output)
+            if let letters { producerEnded(letters) }
             partEnded()
         }
     }
@@ -119,7 +138,8 @@ extension PipelineRun {
 
     /// All values, the first n, or all but the first n. To nil: the null sink.
     func pump(
-        from input: Link, to output: Link?, skip: Int = 0, take: Int = .max, label: String, record: PartRecord?
+        from input: Link, to output: Link?, skip: Int = 0, take: Int = .max, label: String, record: PartRecord?,
+        countsSent: Bool = true
     ) {
         if let output { produce(into: output) }
         let pump = ChannelPump(
@@ -127,6 +147,7 @@ extension PipelineRun {
             scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
+                guard countsSent else { return }
                 $0.filtered += pump.filtered
                 $0.dropped += pump.dropped
                 if output?.isSink ?? true { $0.delivered += pump.sent }
@@ -139,7 +160,7 @@ extension PipelineRun {
         record?.meter = pump.meter
         if input.isSource { watch(pump.meter, from: input, to: nil) }
         let meter = pump.meter  // not the pump: it refers to this pipeline
-        if output?.isSink ?? true { lock.withLock { exits.append(Gauge { meter.counts.emitted }) } }
+        if output?.isSink ?? countsSent { lock.withLock { exits.append(Gauge { meter.counts.emitted }) } }
         begin(pump, label)
     }
 
@@ -257,10 +278,11 @@ extension PipelineRun {
             group.meter.set(
                 Meter.Counts(
                     received: totals.received, emitted: totals.emitted, filtered: totals.filtered,
-                    failed: totals.failed, dropped: totals.dropped))
+                    failed: totals.failed, dropped: totals.dropped, deadLettered: totals.deadLettered))
             count {
                 // A stage may make more values than it got, or other ones: the difference is created there.
-                let handled = totals.received - totals.filtered - totals.failed
+                let handled = totals.received - totals.filtered - totals.failed - totals.deadLettered
+                $0.deadLettered += totals.deadLettered
                 $0.created += totals.emitted - handled
                 if givesBack { $0.created += totals.received + totals.dropped - totals.droppedOut }
                 $0.filtered += totals.filtered
@@ -270,9 +292,12 @@ extension PipelineRun {
                 record?.taps = nil
             }
             producerEnded(output)
+            for case let letters? in group.letters { producerEnded(letters) }
             partEnded()
         }
         group.pipeline = self
+        group.letters = group.links.map { letterLink($0.letters) }
+        for case let letters? in group.letters { produce(into: letters) }
         record?.meter = group.meter
         if case .process = stage.kind, let input {
             // Its function has the channels itself: they know how far it is.
@@ -292,17 +317,21 @@ extension PipelineRun {
     // MARK: Sinks
 
     /// False: failed.
-    func sink(_ options: ConnectorOptions, _ input: Link, place: String) -> Bool {
+    func sink(_ options: ConnectorOptions, _ input: Link, place: String, takesLetters: Bool = false) -> Bool {
         guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else {
             return false
         }
-        let gauges = watchEnd(input)
+        let gauges = takesLetters ? [] : watchEnd(input)
         addPart()
         StreamCore.start(sink, from: input.channel, scheduler: run.scheduler, context: context) {
             [self] failure, delivered, left in
             for gauge in gauges { gauge.fix(delivered) }
             count {
-                $0.delivered += delivered
+                if takesLetters {  // counted as dead-lettered, but for those that are lost
+                    $0.deadLettered -= left
+                } else {
+                    $0.delivered += delivered
+                }
                 $0.dropped += left
             }
             if let failure, !failure.isBrokenPipe {
@@ -331,11 +360,11 @@ extension PipelineRun {
             driver: driver, input: input.channel, output: nil, scheduler: run.scheduler,
             inputLimit: givesBack ? 1 : 256, givesBack: givesBack)
         let stack = worker.vm.main
-        ports.onFailure = { [self] failure in
+        ports.onFailure = { [self] failure, _ in
             var failure = failure
             failure.message = "the sink function of \(spec.place): \(failure.message)"
             fail(failure)
-            return false
+            return .stop
         }
         guard driver.pushFunction(stack) else { return fail("not enough memory") }
         if code != 0 { stack.push(reference: code) } else { stack.pushNil() }

@@ -31,6 +31,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     var pumps: [Pump] = []
     var hostSources: [any HostSource] = []
     var links: [Link] = []
+    var letterLinks: [PipelineSpec.LetterSpec.Key: Link] = [:]
     /// What `stats` tells of each step, in order.
     var records: [PartRecord] = []
     /// What is read where values enter, and where they come to an end.
@@ -154,6 +155,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             pumps = []
             hostSources = []
             links = []
+            letterLinks = [:]
             defer { followers = [] }
             return followers
         }

@@ -138,6 +138,7 @@ extension PipelineRun {
                 total.filtered += counts.filtered
                 total.failed += counts.failed
                 total.dropped += counts.dropped
+                total.deadLettered += counts.deadLettered
             }
         }
         stack.pushTable()
@@ -145,7 +146,7 @@ extension PipelineRun {
             stack,
             [
                 ("created", total.created), ("delivered", total.delivered), ("filtered", total.filtered),
-                ("failed", total.failed), ("dropped", total.dropped),
+                ("failed", total.failed), ("dropped", total.dropped), ("dead_lettered", total.deadLettered),
             ])
         DropReasons(steps.map(\.0), total: total.dropped).push(stack)
         stack.pushTable()
@@ -158,7 +159,7 @@ extension PipelineRun {
                 stack,
                 [
                     ("received", counts.received), ("emitted", counts.emitted), ("filtered", counts.filtered),
-                    ("failed", counts.failed), ("dropped", counts.dropped),
+                    ("failed", counts.failed), ("dropped", counts.dropped), ("dead_lettered", counts.deadLettered),
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
             drops.push(stack)

@@ -10,7 +10,8 @@ import StreamCore
 /// ends; values that the stage has taken in hand are credited at the same moments, so a waiting neighbour always sees
 /// the exact capacity.
 final class StagePorts {
-    enum Progress { case ready, waits }
+    /// `judges`: it waits, and what follows a failure depends on that; `over`: the task is to end.
+    enum Progress { case ready, waits, judges, over }
 
     let driver: StageDriver
     let input: Channel?
@@ -37,8 +38,13 @@ final class StagePorts {
     private var droppedBehind = 0
     private(set) var droppedIn = 0
     var droppedOut: Int { droppedBehind + driver.lost }
-    /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
-    var onFailure: ((ScriptFailure) -> Bool)?
+    /// Decides what follows a failure; where that takes a wait of the task's, `onJudged` goes on.
+    var onFailure: ((ScriptFailure, LuaTask) -> Judgement)?
+    var onJudged: ((LuaTask) -> Judgement)?
+    /// What that wait is for.
+    var judgesFor: String?
+    /// Values handed to whoever gets the dead letters.
+    var lettered = 0
     /// Told that the queue behind is full and its policy is to fail; the stage ends.
     var onOverflow: ((Channel) -> Void)?
     /// Why the input or the output ended early, if a context ended.
@@ -77,7 +83,7 @@ final class StagePorts {
 
     /// What its driver's wait is for.
     var description: String {
-        waitsForOutput ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")"
+        judgesFor ?? (waitsForOutput ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")")
     }
 
     // MARK: What the driver asks for
@@ -219,7 +225,7 @@ final class StagePorts {
         guard let meter else { return }
         let counts = Meter.Counts(
             received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
-            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut, deadLettered: lettered)
         meter.add(counts - published)
         published = counts
     }

@@ -69,10 +69,10 @@ extension StageWorker {
         guard reference("teardown", link) != 0 else { return teardown(link + 1) }
         let reason =
             wasOverdue
-            ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
+            ? Reason.deadlineExceeded.description : failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasOverdue {
+        if failure != nil || stopped != nil || wasOverdue || isFailing {
             context.end(at: group.run.scheduler.now + Self.teardownLimit)
         }
         call("teardown", link, context: context) {
@@ -107,17 +107,18 @@ extension StageWorker {
     func finish() -> StageTotals {
         ports.finish()
         var totals = StageTotals()
-        totals.failed = Int(driver.failed)
+        totals.failed = Int(driver.failed) + lostInHand
+        totals.deadLettered = ports.lettered
         totals.dropped = ports.droppedIn + ports.droppedOut
         if seat.ownsInput, let input = seat.input { totals.dropped += input.closeReading().dropValues() }
         if isKey {
             // What it passed on is still in front of the stage; a value that its end interrupted is lost there.
-            totals.received = totals.failed
-            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.failed
+            totals.received = totals.failed + totals.deadLettered
+            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.received
             seat.output.close()
         } else {
-            totals.received = Int(driver.received) + worker.taken
-            totals.emitted = Int(driver.emitted) + worker.put
+            totals.received = Int(driver.received) + worker.taken + takenBefore
+            totals.emitted = Int(driver.emitted) + worker.put + putBefore
             totals.filtered = Int(driver.filtered)
             totals.droppedOut = ports.droppedOut
             let lost = valueInHand(totals)
@@ -133,13 +134,15 @@ extension StageWorker {
     /// is dropped.
     func valueInHand(_ totals: StageTotals) -> Int {
         guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
-        else { return 0 }
-        return max(0, totals.received - totals.filtered - totals.failed - totals.emitted)
+        else { return abandoned }
+        return max(0, totals.received - totals.filtered - totals.failed - totals.deadLettered - totals.emitted)
     }
 
     func leave() {
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
+        ports.onJudged = nil
         ports.onOverflow = nil
+        wait = nil
         group.run.remove(worker)
     }
 }

@@ -193,20 +193,24 @@ extension PipelineRun {
         to output: Link, label: String, record: PartRecord
     ) {
         produce(into: output)
+        let letters = letterLink(step.letters)
+        if let letters { produce(into: letters) }
         let pump = LimitPump(
             limiter, mode, key: key, from: input.channel, to: output.channel, givesBack: input.isSource,
             scheduler: run.scheduler, context: context,
-            judge: { [self] problem, value, count in judge(problem, value, count, of: step) },
+            judge: { [self] problem, value, count in judge(problem, value, count, of: step, letters) },
             onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
                 $0.dropped += pump.dropped
                 $0.failed += pump.failed
+                $0.deadLettered += pump.lettered
                 if output.isSink { $0.delivered += pump.sent }
                 if input.isSource { $0.created += pump.received }
             }
             failIfFull(pump.fullQueue)
             producerEnded(output)
+            if let letters { producerEnded(letters) }
             partEnded()
         }
         record.meter = pump.meter
@@ -217,17 +221,22 @@ extension PipelineRun {
 
     /// What follows a value that has no key to be limited by.
     private func judge(
-        _ problem: String, _ value: MessagePointer, _ count: Int, of step: PipelineSpec.StageSpec
-    ) -> Bool {
+        _ problem: String, _ value: MessagePointer, _ count: Int, of step: PipelineSpec.StageSpec, _ letters: Link?
+    ) -> KeyJudgement {
         let isQuiet = step.skipsErrors && count > StageGroup.loggedFailures
         let text = isQuiet ? nil : HostAPI.describe(value)
-        let message = "limit (\(step.place)): \(problem)" + (text.map { " (value: \($0))" } ?? "")
-        if step.skipsErrors {
-            if !isQuiet { run.log("skipped: " + message) }
-            return true
+        let otherwise = { [self] in
+            let message = "limit (\(step.place)): \(problem)" + (text.map { " (value: \($0))" } ?? "")
+            if step.skipsErrors {
+                if !isQuiet { run.log("skipped: " + message) }
+                return true
+            }
+            fail(message)
+            return false
         }
-        fail(message)
-        return false
+        guard let letters else { return otherwise() ? .goOn : .stop }
+        return .letter(
+            PumpLetter(to: letters, value, error: problem, stage: step.name, run: run, otherwise: otherwise))
     }
 
     /// One link to several: a tee or a route.

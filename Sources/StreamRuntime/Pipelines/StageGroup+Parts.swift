@@ -60,7 +60,8 @@ extension StageGroup {
                     // It takes from the stage's input what it deals; what it does not deal is accounted for here.
                     var totals = StageTotals()
                     totals.failed = (pump as! Dealer).failed
-                    totals.received = totals.failed
+                    totals.deadLettered = (pump as! Dealer).lettered
+                    totals.received = totals.failed + totals.deadLettered
                     totals.dropped = pump.dropped
                     if !isInput { totals.dropped += dealt.closeReading().drop() }
                     ended(totals)
@@ -91,11 +92,15 @@ extension StageGroup {
     }
 
     /// What follows a value without a key. Called by the dealer, which counts it.
-    private func judgeKey(_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool {
+    private func judgeKey(_ problem: String, _ value: MessagePointer, _ count: Int) -> KeyJudgement {
         let isQuiet = stage.skipsErrors && count > Self.loggedFailures
-        return judge(
-            ScriptFailure(message: problem), of: stage, value: isQuiet ? nil : HostAPI.describe(value),
-            count: UInt64(count))
+        let text = isQuiet ? nil : HostAPI.describe(value)
+        let otherwise = { [self] in
+            judge(ScriptFailure(message: problem), of: stage, value: text, count: UInt64(count))
+        }
+        guard let link = letters[0] else { return otherwise() ? .goOn : .stop }
+        return .letter(
+            PumpLetter(to: link, value, error: problem, stage: stage.name, run: run, otherwise: otherwise))
     }
 }
 

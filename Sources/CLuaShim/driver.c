@@ -202,11 +202,13 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             if (d->keeps != NULL && shim_push_kept_state(L, d, 0))
                 lua_replace(L, EXTRA);
             step = STEP_NEXT;
-            if (d->retry && !d->closed) {
+            if (d->retry) {
+                d->retry = false; /* before the call: what raises in it does not come back here */
+                if (d->closed)
+                    continue;
                 status = call(L, d);
                 step = STEP_CALLED;
             }
-            d->retry = false;
             continue;
         }
     }

@@ -112,10 +112,8 @@ extension StageWorker {
             wait.end()
             fresh.wake()
         }
-        let waiter = wait.waiter!, generation = waiter.begin()
         self.wait = wait
-        group.run.scheduler.arm(
-            Timer(deadline: group.run.scheduler.now &+ delay) { [wait] in wait.waiter.end(generation, .done) })
+        wait.arm(group.run.scheduler.now &+ delay, group.run.scheduler)
         wait.begin()
     }
 }

@@ -18,6 +18,7 @@ final class WorkerWait: WaiterOwner, ContextListener, @unchecked Sendable {  // 
     private(set) var waiter: Waiter!
     private let context: Context
     private let onReady: (WorkerWait) -> Void
+    private var disarm: (() -> Void)?
 
     /// - Parameter onReady: called once, on any thread.
     init(_ context: Context, onReady: @escaping (WorkerWait) -> Void) {
@@ -33,7 +34,18 @@ final class WorkerWait: WaiterOwner, ContextListener, @unchecked Sendable {  // 
         if !context.add(self) { contextEnded(context.reason ?? .canceled) }
     }
 
-    func end() { context.remove(self) }
+    /// Ends the wait that is about to begin at `time`.
+    func arm(_ time: Int64, _ scheduler: Scheduler) {
+        let generation = waiter.begin()
+        let timer = Timer(deadline: time) { [self] in waiter.end(generation, .done) }
+        disarm = { scheduler.disarm(timer) }
+        scheduler.arm(timer)
+    }
+
+    func end() {
+        context.remove(self)
+        disarm?()
+    }
 
     func contextEnded(_ reason: Reason) {
         guard waiter.claimCurrent() else { return }

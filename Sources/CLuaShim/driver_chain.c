@@ -44,10 +44,13 @@ static void ask(lua_State *L, shim_driver *d, int want, int stage, int step, lua
 /* The error on top is the stage's: the host judges it, and then the value is done with. Where nothing can wait for the
  * host it goes on as the error of whoever emitted. [-0, +0, e] */
 static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
-    if (!shim_can_wait(L))
-        lua_error(L);
-    value_failed(L, d, stage);
+    bool waits = shim_can_wait(L);
+    if (waits)
+        value_failed(L, d, stage);
     d->links[stage].failed++;
+    d->held--;
+    if (!waits)
+        lua_error(L);
     d->fault = stage;
     lua_rawsetp(L, LUA_REGISTRYINDEX, error_key(d));
     lua_pushvalue(L, VALUE);
@@ -58,6 +61,7 @@ static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
 /* Pushes the function of a stage and its arguments, and calls it, protected. [-0, +1, m] */
 static int call(lua_State *L, const shim_link *link, int stage, lua_KFunction again) {
     int arguments = 1;
+    driver_of(L)->current = stage;
     lua_settop(L, HANDLER);
     lua_rawgeti(L, lua_upvalueindex(TABLE), 2 * stage + 1);
     if (link->stage == SHIM_STAGE_SCAN || link->stage == SHIM_STAGE_REDUCE) {
@@ -73,7 +77,8 @@ static int call(lua_State *L, const shim_link *link, int stage, lua_KFunction ag
 }
 
 /* The result of a stage's function is on top. True: the value at VALUE goes on to the next stage. [-0, +0, m] */
-static bool settle(lua_State *L, shim_link *link, int stage) {
+static bool settle(lua_State *L, shim_driver *d, int stage) {
+    shim_link *link = &d->links[stage];
     switch (link->stage) {
     case SHIM_STAGE_MAP:
         if (lua_isnil(L, -1)) {
@@ -94,23 +99,36 @@ static bool settle(lua_State *L, shim_link *link, int stage) {
     case SHIM_STAGE_REDUCE:
         lua_pushvalue(L, -1);
         lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
-        if (link->stage == SHIM_STAGE_REDUCE)
+        if (link->stage == SHIM_STAGE_REDUCE) {
+            d->consumed++;
             return false;
+        }
         lua_replace(L, VALUE);
         return true;
     default: /* a flat_map has emitted what it makes */
+        d->consumed++;
         return false;
     }
+}
+
+/* A value inside the chain finds nobody any more. [-0, +0, -] */
+static void drop(shim_driver *d) {
+    d->dropped++;
+    d->held--;
 }
 
 /* Takes the value at VALUE through the stages, from `stage` at `step` on, until it is done with. Whatever waits does not
  * return here but in `again`. `own`: the stage of the emit that runs this, or -1. [-0, +0, e] */
 static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, int own, lua_KFunction again) {
+    bool is_made = own == d->length - 1; /* by the last stage's own emit: it is a value once it is written */
     for (;;) {
         switch (step) {
         case STEP_CALL:
-            if (d->closed)
+            if (d->closed) {
+                if (!is_made)
+                    drop(d);
                 return;
+            }
             if (stage == d->length) {
                 step = STEP_SEND;
                 continue;
@@ -124,42 +142,55 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
             status = call(L, &d->links[stage], stage, again);
             /* fall through */
         case STEP_CALLED:
+            if (d->overdue)
+                shim_value_stop(L);
             if (status != LUA_OK && status != LUA_YIELD)
                 fail(L, d, stage, again);
-            if (!settle(L, &d->links[stage], stage))
+            if (!settle(L, d, stage)) {
+                d->held--;
                 return;
+            }
             stage++;
             step = STEP_CALL;
             continue;
         case STEP_SEND:
-            if (d->closed)
+            if (d->closed || d->late != 0) { /* emit says so */
+                if (!is_made)
+                    drop(d);
                 return;
-            if (d->late != 0) { /* emit says so */
-                d->emitted++;
-                d->lost++;
-                return;
+            }
+            if (!is_made && (!has_room(d) || d->rendezvous) && !shim_can_wait(L)) { /* `ask` raises */
+                d->failed++;
+                d->held--;
             }
             if (!has_room(d))
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_SEND, again);
             if (d->rendezvous && !shim_can_wait(L))
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_SEND, again); /* raises, before anything is written */
             if (emit_value(L, VALUE, d) != 0) {
-                if (own == d->length - 1)
+                if (is_made)
                     luaL_error(L, "%s", d->problem.text); /* its own function made it */
                 lua_pushstring(L, d->problem.text);
                 fail(L, d, d->length - 1, again);
             }
+            if (is_made)
+                d->created++;
+            else
+                d->held--;
             if (d->rendezvous)
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_DONE, again);
             return;
         case STEP_JUDGED:
             if (d->keeps != NULL && shim_push_kept_state(L, d, stage))
                 lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
-            if (!d->retry || d->closed) {
-                d->retry = false;
+            if (!d->retry)
+                return;
+            d->retry = false;
+            if (d->closed) {
+                d->dropped++;
                 return;
             }
-            d->retry = false;
+            d->held++;
             shim_push_kept_value(L, d, stage);
             lua_replace(L, VALUE);
             status = call(L, &d->links[stage], stage, again);
@@ -203,6 +234,7 @@ static int loop(lua_State *L, int status, lua_KContext context) {
             continue;
         }
         d->received++;
+        d->held++;
         shim_decode(L, d->message);
         lua_replace(L, VALUE);
         stage = 0;
@@ -220,6 +252,7 @@ static int start(lua_State *L) {
 
 /* What emit returns. [-0, +1 or 2, m] */
 static int emitted(lua_State *L, shim_driver *d, int own) {
+    d->current = own; /* its function goes on */
     if (d->closed)
         return emit_closed(L, d, own == 0);
     if (d->late != 0)
@@ -248,6 +281,10 @@ static int emit(lua_State *L) {
         return luaL_error(L, "%s", d->problem.text);
     }
     lua_pushcfunction(L, shim_message_handler);
+    if (own < d->length - 1) {
+        d->created++;
+        d->held++;
+    }
     pass(L, d, own + 1, STEP_CALL, LUA_OK, own, emit_again);
     return emitted(L, d, own);
 }
@@ -315,6 +352,19 @@ bool shim_push_chain_emit(lua_State *L, shim_driver *d, int stage) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, table_key(d));
     lua_pushinteger(L, stage);
     return lua_pcall(L, 3, 1, 0) == LUA_OK;
+}
+
+void shim_push_stopped_value(lua_State *L, lua_State *co) {
+    lua_Debug ar;
+    for (int level = 0; lua_checkstack(co, 2) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
+        lua_CFunction function = lua_tocfunction(co, -1);
+        lua_pop(co, 1);
+        if (function != start && function != emit) continue;
+        if (lua_getlocal(co, &ar, VALUE) == NULL) break;
+        lua_xmove(co, L, 1);
+        return;
+    }
+    lua_pushnil(L);
 }
 
 void shim_push_chain_state(lua_State *L, shim_driver *d, int stage) {

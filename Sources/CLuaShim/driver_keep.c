@@ -85,12 +85,12 @@ void shim_push_copy(lua_State *L, int index) {
 /* ---- What flat_map emits ---- */
 
 void shim_drop_held(shim_driver *d) {
-    for (size_t at = d->held_at; d->held_objects && at < d->held.used;) {
-        const msg_header *message = (const msg_header *)(d->held.bytes + at);
+    for (size_t at = d->held_at; d->held_objects && at < d->retained.used;) {
+        const msg_header *message = (const msg_header *)(d->retained.bytes + at);
         if (message->flags & MSG_HAS_OBJECTS) shim_message_retain(message, d->release);
         at += message->size;
     }
-    d->held.used = 0;
+    d->retained.used = 0;
     d->held_at = 0;
     d->held_objects = false;
     d->holding = false;
@@ -106,14 +106,19 @@ static int hold(lua_State *L) {
     if (!d->holding)
         return luaL_error(L, "emit: the function that it was given to has returned, and with retry nothing is passed on "
                              "after that");
-    size_t start = d->held.used;
-    if (shim_encode_raising(L, 1, &d->held, &d->problem) != 0)
+    size_t start = d->retained.used;
+    if (shim_encode_raising(L, 1, &d->retained, &d->problem) != 0)
         return luaL_error(L, "%s", d->problem.text);
-    if (((const msg_header *)(d->held.bytes + start))->flags & MSG_HAS_OBJECTS) {
+    if (d->limits != NULL && !shim_count_output(vm_of(L), d->retained.used - start)) {
+        shim_message_release((const msg_header *)(d->retained.bytes + start), vm_of(L)->host->release);
+        d->retained.used = start;
+        return shim_value_stop(L);
+    }
+    if (((const msg_header *)(d->retained.bytes + start))->flags & MSG_HAS_OBJECTS) {
         d->held_objects = true;
         d->release = vm_of(L)->host->release;
     }
-    if (d->held.used > SHIM_HELD_BYTES)
+    if (d->retained.used > SHIM_HELD_BYTES)
         return luaL_error(L, "emit: with retry what a value makes is held until the function returns, and this is more than "
                              "64MB");
     lua_pushboolean(L, 1);
@@ -125,20 +130,21 @@ static int pass_on(lua_State *L, int status, lua_KContext context) {
     (void)status;
     (void)context;
     shim_driver *d = lua_touserdata(L, lua_upvalueindex(DRIVER));
-    while (!d->closed && d->held_at < d->held.used) {
+    while (!d->closed && d->held_at < d->retained.used) {
         d->late = 0;
         if (!has_room(d)) {
             d->want = SHIM_WANT_OUTPUT;
             vm_of(L)->op = SHIM_OP_WAIT;
             return lua_yieldk(L, 0, 0, pass_on);
         }
-        const msg_header *message = (const msg_header *)(d->held.bytes + d->held_at);
+        const msg_header *message = (const msg_header *)(d->retained.bytes + d->held_at);
         if (!shim_buffer_append(&d->out, message, message->size))
             return luaL_error(L, "not enough memory");
         d->held_at += message->size; /* its objects are the output's now */
         d->objects |= (message->flags & MSG_HAS_OBJECTS) != 0;
         d->count++;
         d->emitted++;
+        d->created++;
         if (d->rendezvous) {
             d->want = SHIM_WANT_OUTPUT;
             vm_of(L)->op = SHIM_OP_WAIT;

@@ -30,7 +30,11 @@ static int fail(shim_problem *problem, const char *what) {
 
 static inline bool put(merger *m, const void *bytes, size_t length) {
     if (m->out->used > MSG_MAX_SIZE) return fail(m->problem, "the value is larger than 1 GB") == 0;
-    return shim_buffer_append(m->out, bytes, length) || fail(m->problem, "not enough memory") == 0;
+    if (!shim_make_room(m->L, m->out, length)) {
+        char text[160];
+        return fail(m->problem, shim_no_room(m->L, m->out, length, text)) == 0;
+    }
+    return shim_buffer_append(m->out, bytes, length);
 }
 
 /* Writes a field that has no text yet. [-0, +0, -] */
@@ -321,7 +325,7 @@ static int text_body(lua_State *L) {
 static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form) {
     const char *text = msg_text(r->message);
     size_t begin = out->used, kept = (size_t)(last_brace(text, text + msg_text_length(r->message)) - text);
-    if (!shim_buffer_append(out, text, kept)) return -1;
+    if (!shim_buffer_append(out, text, kept)) return fail(problem, "not enough memory");
     if (shim_json_encode_as(L, index, out, problem, form) != 0) {
         out->used = begin;
         return -1;
@@ -329,7 +333,7 @@ static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out,
     uint8_t *brace = out->bytes + begin + kept;
     if (brace[1] == '}') { /* set, and taken back */
         out->used = begin;
-        return shim_buffer_append(out, text, msg_text_length(r->message)) ? 0 : -1;
+        return shim_buffer_append(out, text, msg_text_length(r->message)) ? 0 : fail(problem, "not enough memory");
     }
     *brace = ',';
     return 0;
@@ -357,7 +361,7 @@ static int changed_text(lua_State *L, int index, shim_record *r, shim_buffer *ou
         return append_new(L, index, r, out, problem, form);
     }
     const char *end = msg_text(r->message) + msg_text_length(r->message);
-    request q = {{NULL, out, problem, end, false, form.exact, form.depth + 1}, r, false};
+    request q = {{L, out, problem, end, false, form.exact, form.depth + 1}, r, false};
     lua_pushvalue(L, index);
     lua_pushcfunction(L, text_body);
     lua_insert(L, -2);

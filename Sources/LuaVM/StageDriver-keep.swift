@@ -2,8 +2,6 @@
 import CLuaShim
 
 extension StageDriver {
-    private var length: Int { max(1, Int(driver.pointee.length)) }
-
     /// Says of each stage whether it keeps what a try that fails may change. Once, before it is pushed.
     public func setKeeps(_ keeps: [Bool]) {
         precondition(keeps.count == length && driver.pointee.keeps == nil)
@@ -17,13 +15,24 @@ extension StageDriver {
     /// The value in hand is tried again when the driver goes on, or is started.
     public var retries: Bool {
         get { driver.pointee.retry }
-        set { driver.pointee.retry = newValue }
+        set {
+            driver.pointee.retry = newValue
+            driver.pointee.judging = false
+        }
     }
 
-    /// The failure that was counted is none after all, or not yet.
-    public func takeBackFailure() { change { $0 -= 1 } }
+    /// The failure that was counted is none after all, or not yet: the value is in hand.
+    public func takeBackFailure() {
+        change { $0 -= 1 }
+        driver.pointee.judging = true
+    }
     /// It is one.
-    public func countFailure() { change { $0 += 1 } }
+    public func countFailure() {
+        change { $0 += 1 }
+        driver.pointee.judging = false
+    }
+    /// Somebody else has the value.
+    public func handOn() { driver.pointee.judging = false }
 
     private func change(_ body: (inout UInt64) -> Void) {
         if isChain { body(&driver.pointee.links[faultyLink].failed) } else { body(&driver.pointee.failed) }

@@ -93,7 +93,7 @@ import Testing
               { on_error = { to = stream.file { path = '/nonexistent/letters' } } }):to(stream.null_sink())
             print(p:wait())
             local s = p:stats()
-            print(s.created == s.delivered + s.filtered + s.failed + s.dropped + s.dead_lettered)
+            print(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned)
             """)
         #expect(outcome.lines.count == 2 && outcome.lines[0].contains("/nonexistent/letters"), "\(outcome.output)")
         #expect(outcome.lines.last == "true")

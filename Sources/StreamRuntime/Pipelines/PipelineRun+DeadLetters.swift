@@ -23,6 +23,9 @@ extension PipelineRun {
         }
         return link
     }
+
+    /// One was handed over: a link of the pipeline's knows how many were put into it.
+    func countLetter(_ link: Link) { if link.isInner { lock.withLock { link.account.put += 1 } } }
 }
 
 extension PipelineSpec {

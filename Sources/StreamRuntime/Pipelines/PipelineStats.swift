@@ -7,12 +7,16 @@ import Synchronization
 final class PartRecord {
     let name: String
     var meter = Meter()
+    /// Workers of the stage that were replaced.
+    let restarts = Counter()
     /// Its queue.
     var input: Channel?
     /// What its queue drops is told here: of a branch it is told by the first step.
     var tellsDrops = false
-    /// Of what it dropped: what was over its limit, as `dropped` there.
+    /// What was over its limit and dropped, as `dropped` there.
     var limited: Meter?
+    /// Limits of the stage, and of those that run in its workers.
+    var limits: (() -> [NamedLimits])?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
 
@@ -21,11 +25,11 @@ final class PartRecord {
         self.input = input
     }
 
-    /// With what its queue dropped.
+    /// With what its queue dropped, and what was over its limit.
     var counts: Meter.Counts {
         var counts = meter.counts
         if let taps { counts = Meter.Counts(received: taps.received.count, emitted: taps.emitted.count) }
-        counts.dropped += shed
+        counts.dropped += shed + (limited?.counts.dropped ?? 0)
         return counts
     }
 
@@ -35,7 +39,7 @@ final class PartRecord {
 
 /// Values dropped, by reason.
 struct DropReasons {
-    private var counts: [(reason: String, count: Int)] = []
+    private(set) var counts: [(reason: String, count: Int)] = []
 
     mutating func add(_ reason: String, _ count: Int) {
         if let index = counts.firstIndex(where: { $0.reason == reason }) {
@@ -49,23 +53,18 @@ struct DropReasons {
     init(_ record: PartRecord) {
         let shed = record.shed
         if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, shed) }
-        let limited = record.limited?.counts.dropped ?? 0
-        add("limited", limited)
-        add("ended", record.counts.dropped - shed - limited)
+        add(DropReason.limited, record.limited?.counts.dropped ?? 0)
+        add(DropReason.ended, record.meter.counts.dropped)
     }
 
-    /// Of a pipeline that dropped so many in all.
-    init(_ records: [PartRecord], total: Int) {
-        var left = total
+    /// Of a pipeline: those of its account, and the reasons that there may be.
+    init(_ records: [PartRecord], _ account: Account) {
         for record in records {
-            if record.tellsDrops, let queue = record.input, queue.overflow != .block {
-                add(queue.overflow.name, record.shed)
-            }
-            let limited = record.limited?.counts.dropped ?? 0
-            if record.limited != nil { add("limited", limited) }
-            left -= record.shed + limited
+            if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, 0) }
+            if record.limited != nil { add(DropReason.limited, 0) }
         }
-        add("ended", left)
+        add(DropReason.ended, 0)
+        for (reason, count) in account.drops { add(reason, count) }
     }
 
     /// Sets the field `drops` of the table on top.
@@ -88,8 +87,6 @@ extension PipelineRun {
         lock.withLock { records.append(record) }
     }
 
-    /// Values that queues dropped by their policies. When all parts have ended.
-    var shed: Int { links.reduce(0) { $1.isSource || $1.isSink ? $0 : $0 + $1.channel.shed } }
 }
 
 /// One of the counts that make up the progress of a pipeline.
@@ -123,32 +120,37 @@ extension PipelineRun {
         return progress
     }
 
+    /// Its account, or while it runs what its steps tell: the account is written by parts that have ended.
+    func currentAccount(_ steps: [(counts: Meter.Counts, drops: DropReasons)]) -> Account {
+        if outcome != nil { return account }
+        var total = Account()
+        let progress = progress
+        total.created = progress.entered
+        total.delivered = progress.delivered
+        for (counts, drops) in steps {
+            total.filtered += counts.filtered
+            total.failed += counts.failed
+            total.deadLettered += counts.deadLettered
+            for (reason, count) in drops.counts { total.drop(count, reason) }
+        }
+        return total
+    }
+
     /// Pushes the table that `p:stats()` returns.
     func pushStats(_ stack: LuaStack) {
         let steps = lock.withLock { self.records.map { ($0, $0.counts, DropReasons($0)) } }
+        let limits = lock.withLock { self.records.map(\.limits) }
         let isOver = outcome != nil
-        var total = account
-        if !isOver {
-            // The account is written by parts that have ended; meanwhile their meters tell.
-            total = Account()
-            let progress = progress
-            total.created = progress.entered
-            total.delivered = progress.delivered
-            for (_, counts, _) in steps {
-                total.filtered += counts.filtered
-                total.failed += counts.failed
-                total.dropped += counts.dropped
-                total.deadLettered += counts.deadLettered
-            }
-        }
+        let total = currentAccount(steps.map { ($0.1, $0.2) })
         stack.pushTable()
         push(
             stack,
             [
-                ("created", total.created), ("delivered", total.delivered), ("filtered", total.filtered),
-                ("failed", total.failed), ("dropped", total.dropped), ("dead_lettered", total.deadLettered),
+                ("created", total.created), ("delivered", total.delivered), ("consumed", total.consumed),
+                ("filtered", total.filtered), ("failed", total.failed), ("dropped", total.dropped),
+                ("dead_lettered", total.deadLettered), ("returned", total.returned),
             ])
-        DropReasons(steps.map(\.0), total: total.dropped).push(stack)
+        DropReasons(steps.map(\.0), total).push(stack)
         stack.pushTable()
         for (index, (record, counts, drops)) in steps.enumerated() {
             let input = record.input
@@ -163,6 +165,7 @@ extension PipelineRun {
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
             drops.push(stack)
+            if let limits = limits[index] { push(limits(), stack) }
             stack.setIndex(-2, Int64(index + 1))
         }
         stack.markArray()

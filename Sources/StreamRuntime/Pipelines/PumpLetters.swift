@@ -16,15 +16,22 @@ struct PumpLetter {
     let letter: MessageBuffer
     /// Where nobody takes it: true, the next value comes.
     let otherwise: () -> Bool
+    private unowned let pipeline: PipelineRun
 
-    init(to link: Link, _ value: MessagePointer, error: String, stage: String, run: Run, otherwise: @escaping () -> Bool) {
+    init(
+        to link: Link, of pipeline: PipelineRun, _ value: MessagePointer, error: String, stage: String,
+        otherwise: @escaping () -> Bool
+    ) {
         self.link = link
+        self.pipeline = pipeline
         self.otherwise = otherwise
         letter = MessageBuffer()
         DeadLetter.fill(
             letter, value: .message(value), error: error, stage: stage,
-            time: Int64(run.environment.wall().rounded(.down)))
+            time: Int64(pipeline.run.environment.wall().rounded(.down)))
     }
+
+    func taken() { pipeline.countLetter(link) }
 }
 
 /// Sends a pump's letters. Its pump's thread alone.
@@ -43,6 +50,7 @@ struct LetterBox {
         switch letter.link.channel.send(letter.letter.message!, waiter) {
         case .sent:
             letter.letter.moved()
+            letter.taken()
             sent += 1
             failed -= 1
         case .waiting:
@@ -61,6 +69,7 @@ struct LetterBox {
         pending = nil
         waiter.dropOutbox()
         if case .sent = waiter.outcome {
+            letter.taken()
             sent += 1
         } else {
             failed += 1

@@ -23,13 +23,20 @@ extension StageGroup {
         if stage.isSequenced {
             // room for what the link holds, and a mark
             let capacity = max(1, min(Self.longestLane, output.capacity)) + 1
-            results = lanes(count, capacity, "the results of")
+            results = makeLanes(count, capacity, "the results of")
             sequencer = Sequencer(
                 log: TicketLog(), lanes: results, to: output, scheduler: run.scheduler, context: context
             ) { [self] pump in
                 var totals = StageTotals()
                 totals.dropped = pump.dropped
-                totals.droppedOut = pump.dropped
+                totals.put = pump.sent
+                let sequencer = pump as! Sequencer
+                for (index, lane) in results.enumerated() {
+                    tell(of: lane) {
+                        $0.taken += sequencer.takenFrom[index]
+                        $0.left += sequencer.leftIn[index]
+                    }
+                }
                 if let queue = pump.fullQueue {
                     pipeline.fail(
                         describe(ScriptFailure(message: queue.overflowMessage), of: links.last!, value: nil))
@@ -40,7 +47,8 @@ extension StageGroup {
         }
         var shares: [Channel] = []
         if stage.isDealt {
-            shares = lanes(count, stage.split.lane, "the queue of")
+            shares = makeLanes(count, stage.split.lane, "the queue of")
+            if case .process = stage.kind { for lane in shares { lane.exposure = ExposedLink(isInput: true) } }
             var dealt = input!
             var key = DealKey.marked
             if case .field(let name) = stage.key { key = .field(name) }
@@ -57,13 +65,26 @@ extension StageGroup {
                     from: dealt, to: shares, by: key, givesBack: givesBack && isInput, sequencer: sequencer,
                     scheduler: run.scheduler, context: context, judge: judgeKey
                 ) { [self] pump in
-                    // It takes from the stage's input what it deals; what it does not deal is accounted for here.
+                    // What it deals is received by the workers.
+                    let dealer = pump as! Dealer
                     var totals = StageTotals()
-                    totals.failed = (pump as! Dealer).failed
-                    totals.deadLettered = (pump as! Dealer).lettered
+                    totals.failed = dealer.failed
+                    totals.deadLettered = dealer.lettered
                     totals.received = totals.failed + totals.deadLettered
                     totals.dropped = pump.dropped
-                    if !isInput { totals.dropped += dealt.closeReading().drop() }
+                    for (index, lane) in shares.enumerated() { tell(of: lane) { $0.put += dealer.sent(to: index) } }
+                    if isInput {
+                        totals.taken = dealer.taken
+                        totals.returned = dealer.returned
+                        if givesBack { totals.created = dealer.taken }
+                    } else {
+                        let left = dealt.closeReading().drop()
+                        totals.dropped += left
+                        tell(of: dealt) {
+                            $0.taken += dealer.taken
+                            $0.left += left
+                        }
+                    }
                     ended(totals)
                 })
         }
@@ -87,7 +108,7 @@ extension StageGroup {
         return parts
     }
 
-    private func lanes(_ count: Int, _ capacity: Int, _ what: String) -> [Channel] {
+    private func makeLanes(_ count: Int, _ capacity: Int, _ what: String) -> [Channel] {
         (1...count).map { Channel(capacity: capacity, name: "\(what) \"\(stage.name)\" (\($0) of \(count))") }
     }
 
@@ -100,7 +121,8 @@ extension StageGroup {
         }
         guard let link = letters[0] else { return otherwise() ? .goOn : .stop }
         return .letter(
-            PumpLetter(to: link, value, error: problem, stage: stage.name, run: run, otherwise: otherwise))
+            PumpLetter(
+                to: link, of: pipeline, value, error: problem, stage: stage.name, otherwise: otherwise))
     }
 }
 

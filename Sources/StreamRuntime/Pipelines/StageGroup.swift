@@ -2,12 +2,14 @@
 import LuaVM
 import StreamCore
 
-/// Values that went through a stage.
+/// Values that went through a stage, or through one of its parts.
 struct StageTotals {
-    /// `dropped` holds those of `droppedOut`, which were emitted before.
-    var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0, droppedOut = 0
-    /// Handed to whoever gets the stage's dead letters.
-    var deadLettered = 0
+    /// As `stats` tells them; `dropped`: as nobody wanted them any more.
+    var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0
+    /// For the account: see there. The failed that went to a sink of dead letters are not in `failed`.
+    var created = 0, consumed = 0, returned = 0, deadLettered = 0
+    /// Messages taken from the stage's own input, and put into its own output: not those of the lanes between its parts.
+    var taken = 0, put = 0
 
     mutating func add(_ other: StageTotals) {
         received += other.received
@@ -15,8 +17,12 @@ struct StageTotals {
         filtered += other.filtered
         failed += other.failed
         dropped += other.dropped
-        droppedOut += other.droppedOut
+        created += other.created
+        consumed += other.consumed
+        returned += other.returned
         deadLettered += other.deadLettered
+        taken += other.taken
+        put += other.put
     }
 }
 
@@ -26,6 +32,8 @@ struct StageTotals {
 final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is left and what was reported
     /// Failures of a stage that are logged one by one; the rest are counted.
     static let loggedFailures = 20
+    /// Bytes of the largest value that a stage sends, unless it says otherwise.
+    static let defaultMaxValue = 64 << 20
 
     let run: Run
     let context: Context
@@ -36,15 +44,23 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     let output: Channel
     let givesBack: Bool
     let isGenerator: Bool
+    /// Its output is a link of its pipeline, not a script's channel.
+    let putsIntoLink: Bool
     /// What others may read meanwhile.
     let meter = Meter()
+    /// Counts the workers that are replaced.
+    var restarts: Counter?
     /// Kept only while the group runs, by the pipeline that owns it.
     unowned(unsafe) var pipeline: PipelineRun!
+    /// What its workers have used of their limits.
+    let limitUse: LimitRecord
     private(set) var image: LuaImage?
     /// Of the key's function.
     private(set) var keyImage: LuaImage?
     private let lock = Lock()
     private var sum = StageTotals()
+    /// Of the lanes between its parts.
+    private var lanes: [ObjectIdentifier: QueueAccount] = [:]
     private var left = 1
     private var workers: [StageWorker] = []
     /// By stage: where its dead letters go.
@@ -57,20 +73,30 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
 
     init(
         run: Run, context: Context, stage: PipelineSpec.StageSpec, input: Channel?, output: Channel, givesBack: Bool,
-        isGenerator: Bool, onEnd: @escaping (StageGroup) -> Void
+        putsIntoLink: Bool, isGenerator: Bool, onEnd: @escaping (StageGroup) -> Void
     ) {
         self.run = run
         self.context = context
         self.stage = stage
         links = [stage] + stage.fused
+        limitUse = LimitRecord(links: 1 + stage.fused.count)
         self.input = input
         self.output = output
         self.givesBack = givesBack
         self.isGenerator = isGenerator
+        self.putsIntoLink = putsIntoLink
         self.onEnd = onEnd
     }
 
     var totals: StageTotals { lock.withLock { sum } }
+
+    /// What one of its parts has to tell of a lane, at its end.
+    func tell(of lane: Channel, _ change: (inout QueueAccount) -> Void) {
+        lock.withLock { change(&lanes[ObjectIdentifier(lane), default: QueueAccount(name: lane.name)]) }
+    }
+
+    /// Lanes in which values were lost, when all parts have ended.
+    var laneProblems: [String] { lock.withLock { lanes.values.compactMap(\.problem).sorted() } }
 
     // MARK: Images
 
@@ -159,6 +185,19 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
             reduces[link] = reduce
             return received || reduce.reports == stage.workers && !reduce.anyReceived
         }
+    }
+
+    /// What one of its stages uses of its limits.
+    func limits(ofLink link: Int) -> StageLimits {
+        let running = lock.withLock { workers }.filter { !$0.isKey }
+        var use = limitUse.use(ofLink: link, running.map { stage in (stage.running, stage.driver) })
+        let values = valueLimits[link]
+        use.memory.limit = Double(workerMemory)
+        if values.cpu > 0 { use.cpu.limit = Double(values.cpu) / 1e9 }
+        if values.timeout > 0 { use.timeout.limit = Double(values.timeout) / 1e9 }
+        if values.output > 0 { use.output.limit = Double(values.output) }
+        use.maxValue = maxValue
+        return use
     }
 
     // MARK: Failures

@@ -27,7 +27,7 @@ extension StageWorker {
             return flush(link)
         }
         let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports, isPrincipal: true
         ) { [self] _, end in
             settle(end, "", link)
             flush(link)
@@ -53,8 +53,12 @@ extension StageWorker {
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
-            if driver.isOverdue {
-                wasOverdue = true
+            if worker.stop != nil {
+                wasStopped = true
+                group.limitUse.count(worker.stop!.limit, ofLink: driver.faultyLink)
+            } else if driver.isOverdue {
+                wasStopped = true
+                group.limitUse.count(.timeout, ofLink: driver.faultyLink)
                 driver.giveUpValue()
             }
             failed(ScriptFailure(message: phase + failure.message, traceback: failure.traceback), link)
@@ -66,13 +70,15 @@ extension StageWorker {
 
     func teardown(_ link: Int) {
         guard link < begun else { return end() }
+        guard prepareTeardown(link) else { return end() }
         guard reference("teardown", link) != 0 else { return teardown(link + 1) }
         let reason =
-            wasOverdue
-            ? Reason.deadlineExceeded.description : failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
+            wasStopped && worker.stop == nil
+            ? Reason.deadlineExceeded.description
+            : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasOverdue || isFailing {
+        if failure != nil || stopped != nil || wasStopped || isFailing {
             context.end(at: group.run.scheduler.now + Self.teardownLimit)
         }
         call("teardown", link, context: context) {
@@ -85,6 +91,21 @@ extension StageWorker {
             context.cancel()
             teardown(link + 1)
         }
+    }
+
+    /// What cleans up is under no limit of a value's; where the state was stopped, it has a little more memory than that has.
+    private func prepareTeardown(_ link: Int) -> Bool {
+        guard worker.vm.over != nil else {
+            worker.vm.limit(nil)
+            return true
+        }
+        if worker.reprieve() { return true }
+        for link in link..<begun where reference("teardown", link) != 0 {
+            group.run.log(
+                "stage \"\(links[link].name)\" (\(links[link].place)): teardown was not run: the worker's memory was more "
+                    + "than four times its limit")
+        }
+        return false
     }
 
     func end() {
@@ -109,36 +130,71 @@ extension StageWorker {
         var totals = StageTotals()
         totals.failed = Int(driver.failed) + lostInHand
         totals.deadLettered = ports.lettered
-        totals.dropped = ports.droppedIn + ports.droppedOut
-        if seat.ownsInput, let input = seat.input { totals.dropped += input.closeReading().dropValues() }
+        totals.created = Int(driver.created)
+        totals.consumed = Int(driver.consumed) - lostInHand  // a process has taken them
+        totals.returned = ports.returned
+        if seat.givesBack { totals.created += ports.taken }
+        // With what an early end interrupted: its function had it, its failure was judged, or its result waited for room.
+        totals.dropped = ports.droppedIn + ports.droppedOut + Int(driver.inHand)
         if isKey {
-            // What it passed on is still in front of the stage; a value that its end interrupted is lost there.
-            totals.received = totals.failed + totals.deadLettered
-            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.received
-            seat.output.close()
+            totals.received = totals.failed + totals.deadLettered  // what it passed on is still in front of the stage
         } else {
-            totals.received = Int(driver.received) + worker.taken + takenBefore
-            totals.emitted = Int(driver.emitted) + worker.put + putBefore
+            totals.received = Int(driver.received)
+            totals.emitted = Int(driver.emitted)
             totals.filtered = Int(driver.filtered)
-            totals.droppedOut = ports.droppedOut
-            let lost = valueInHand(totals)
-            totals.emitted += lost
-            totals.dropped += lost
-            totals.droppedOut += lost
         }
-        if seat.ownsOutput { seat.output.close() }
+        count(input: &totals)
+        count(output: &totals)
+        if ports.isProcess { countProcess(&totals) }
         return totals
     }
 
-    /// Whether an early end interrupted a value that would have been passed on, or the wait for room for its result: it
-    /// is dropped.
-    func valueInHand(_ totals: StageTotals) -> Int {
-        guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
-        else { return abandoned }
-        return max(0, totals.received - totals.filtered - totals.failed - totals.deadLettered - totals.emitted)
+    private func count(input totals: inout StageTotals) {
+        guard let input = seat.input, seat.ownsInput else {
+            totals.taken = ports.taken
+            return
+        }
+        let rest = input.closeReading()
+        let left = rest.count
+        var taken = ports.taken, put = 0
+        totals.dropped += rest.dropValues()
+        if let exposure = input.exposure {  // its function has the lane in hand
+            taken += Int(input.account.received)
+            put = exposure.count
+            totals.consumed += taken
+            totals.created += put
+        }
+        group.tell(of: input) {
+            $0.taken += taken
+            $0.put += put
+            $0.left += left
+        }
+    }
+
+    private func count(output totals: inout StageTotals) {
+        if isKey || seat.ownsOutput {
+            let put = ports.sent
+            group.tell(of: seat.output) { $0.put += put }
+            seat.output.close()
+        } else {
+            totals.put = ports.sent
+        }
+    }
+
+    /// Its function has the channels itself. What it and its tasks do with a link of the pipeline is told at the end of
+    /// the group; with a channel of the script's it is the worker that counts.
+    private func countProcess(_ totals: inout StageTotals) {
+        let taken = worker.taken + takenBefore, put = worker.put + putBefore
+        totals.received += taken
+        totals.consumed += taken
+        if seat.givesBack { totals.created += taken }
+        totals.emitted += put
+        totals.created += put
+        totals.put += put
     }
 
     func leave() {
+        group.limitUse.ended(worker, driver, limits)
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
         ports.onJudged = nil
         ports.onOverflow = nil

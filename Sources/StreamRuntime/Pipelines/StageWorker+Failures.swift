@@ -4,9 +4,9 @@ import StreamCore
 
 extension StageWorker {
     /// A failure that is not one value's: it fails the pipeline.
-    func failed(_ failure: ScriptFailure, _ link: Int = 0) {
+    func failed(_ failure: ScriptFailure, _ link: Int = 0, value: String? = nil) {
         var failure = failure
-        failure.message = group.describe(failure, of: links[link], value: nil)
+        failure.message = group.describe(failure, of: links[link], value: value)
         self.failure = failure
         group.pipeline.fail(failure)
     }
@@ -27,28 +27,49 @@ extension StageWorker {
     private static let setupBackoff: Int64 = 100_000_000
 
     /// A `:stage` process has raised: a fresh one goes on with the next value, if that is declared.
-    func processFailed(_ failure: ScriptFailure) {
-        guard group.stage.onError.restarts != nil else { return failed(failure) }
-        if worker.taken > 0 { lostInHand += 1 }
-        _ = restarts(after: failure, 0, value: nil)
+    func processFailed(_ failure: ScriptFailure, value: String? = nil) {
+        guard group.stage.onError.restarts != nil, !group.isGenerator else { return failed(failure, value: value) }
+        if worker.received.message != nil { lostInHand += 1 }
+        _ = restarts(after: failure, 0, value: value)
     }
 
     // MARK: Stopped for a limit
 
-    /// The worker's task was stopped, as a value had more than its time: the policy for errors says what follows.
-    func overdue(_ end: TaskEnd) {
+    /// The worker's task was stopped for a limit: the policy for errors says what follows.
+    func overLimit(_ end: TaskEnd) {
         ports.settle()  // what was emitted in time has left
         driver.dropHeld()
+        ports.dropUnsent()
         if let reason = group.context.reason {
             stopped = reason
             return teardown(0)
         }
-        wasOverdue = true
-        driver.describeOverdueValue(stack)
-        driver.giveUpValue()
+        wasStopped = true
+        let stop = worker.stop, link = driver.faultyLink
+        if stop == nil { driver.describeOverdueValue(stack) }
+        group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
+        // A task that the script started here may have been the one that was over it, between two values.
+        let hasValue = stop == nil || driver.message != nil || driver.isChain && group.isGenerator && link > 0
+        if hasValue { driver.giveUpValue() } else { driver.forgetValues() }
         guard case .failed(let failure) = end else {
             stopped = .deadlineExceeded
             return teardown(0)
+        }
+        if case .process = group.stage.kind, link == 0, !isKey {
+            let received = group.isGenerator ? nil : worker.received.message
+            processFailed(failure, value: received.flatMap { HostAPI.describe($0) })
+            return teardown(0)
+        }
+        guard hasValue else {
+            let policy = links[link].onError
+            if policy.skips || policy.hasLetters || policy.restarts != nil {
+                group.run.log("skipped: " + group.describe(failure, of: links[link], value: nil))
+                follow(.goOn, failure)
+            } else {
+                failed(failure, link)
+                teardown(0)
+            }
+            return
         }
         let wait = WorkerWait(group.context) { [self] wait in
             worker.call { [self] _ in
@@ -60,11 +81,12 @@ extension StageWorker {
         follow(judge(failure, wait.waiter), failure, wait)
     }
 
-    private func follow(_ judgement: Judgement, _ failure: ScriptFailure, _ wait: WorkerWait) {
+    private func follow(_ judgement: Judgement, _ failure: ScriptFailure, _ wait: WorkerWait? = nil) {
         switch judgement {
         case .waits:
             self.wait = wait
-            return wait.begin()
+            wait!.begin()
+            return
         case .stop: break
         case .retry, .goOn, .replace:
             if driver.isClosed { break }
@@ -87,10 +109,12 @@ extension StageWorker {
     func replace() {
         let old = worker!, fresh = makeWorker()
         let delay = restartDelay
+        group.limitUse.ended(old, driver, limits)
+        _ = group.restarts?.next()
         isReplaced = false
         isFailing = false
         isWorking = false
-        wasOverdue = false
+        wasStopped = false
         restartDelay = 0
         driver.isOverdue = false
         references = []

@@ -112,7 +112,7 @@ extension StageWorker {
         return unwanted(letters)
     }
 
-    private var canRetry: Bool { !wasOverdue || !driver.isChain }
+    private var canRetry: Bool { !wasStopped || !driver.isChain }
 
     private func retry() -> Judgement {
         pending = nil
@@ -122,9 +122,8 @@ extension StageWorker {
 
     /// The pipeline has ended meanwhile: the value is dropped.
     private func abandon(_ reason: Reason) -> Judgement {
-        pending = nil
+        pending = nil  // the driver has it in hand still, and so it counts
         stopped = reason
-        abandoned += 1
         return .stop
     }
 
@@ -158,7 +157,7 @@ extension StageWorker {
             guard let message = driver.message else { return fill(.text(pending!.text ?? "")) }
             return fill(.message(message))
         }
-        guard driver.pushKeptValue(stack) else { return fill(.text(pending!.text ?? "")) }
+        guard worker.stop == nil, driver.pushKeptValue(stack) else { return fill(.text(pending!.text ?? "")) }
         defer { stack.pop() }
         switch stack.encode(-1, in: worker.vm.pointer) {
         case .success(let message):
@@ -169,7 +168,9 @@ extension StageWorker {
     }
 
     private func lettered() -> Judgement {
+        group.pipeline.countLetter(pending!.letters!)
         ports.lettered += 1
+        driver.handOn()
         return goOn()
     }
 
@@ -177,7 +178,6 @@ extension StageWorker {
     private func unwanted(_ letters: Link) -> Judgement {
         if letters.isSink { return otherwise() }
         // A sink of the host's that has failed, which fails the pipeline, or whose reader is gone, which ends it.
-        abandoned += 1
         pending = nil
         driver.isClosed = true
         return .goOn
@@ -200,7 +200,7 @@ extension StageWorker {
     private func goOn() -> Judgement {
         let pending = pending!, link = links[pending.link]
         self.pending = nil
-        guard link.onError.restarts != nil, isWorking, !group.isGenerator, !wasOverdue else { return .goOn }
+        guard link.onError.restarts != nil, isWorking, !group.isGenerator, !wasStopped else { return .goOn }
         guard restarts(after: pending.failure, pending.link, value: pending.text) else { return .stop }
         return .replace
     }
@@ -238,6 +238,7 @@ extension StageWorker {
     private var faultyText: String? {
         if let value = driver.faultyValue { return value }
         guard let message = driver.message else { return nil }
+        if worker.stop != nil { return HostAPI.describe(message) }  // its state is not for use any more
         return HostAPI.describe(message, stack)
     }
 }

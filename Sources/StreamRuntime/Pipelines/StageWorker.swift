@@ -34,11 +34,13 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     /// this any more. Changes, under `lock`, where one that was stopped is replaced.
     var worker: Worker!
     let lock = Lock()
-    /// The worker was stopped, as a value had more than its time.
-    var wasOverdue = false
+    /// The worker was stopped for a limit.
+    var wasStopped = false
     /// ... and the stage goes on with the next value in a fresh one.
     var isReplaced = false
     let driver: StageDriver
+    /// Of each stage, for one value.
+    let limits: [ValueLimits]
     let ports: StagePorts
     /// By stage, then as in `roots`; 0: there is none.
     var references: [[Int32]] = []
@@ -60,8 +62,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     var setupFailures = 0
     /// Before the fresh worker begins.
     var restartDelay: Int64 = 0
-    /// Values whose failure was being judged when the pipeline ended; of a process, those that it had when it failed.
-    var abandoned = 0, lostInHand = 0
+    /// Values that a process had when it failed.
+    var lostInHand = 0
     /// What the workers that were replaced took and put, where the function has the channels itself.
     var takenBefore = 0, putBefore = 0
 
@@ -84,9 +86,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             scheduler: group.run.scheduler, inputLimit: seat.givesBack ? 1 : 256, givesBack: seat.givesBack,
             adaptive: seat.adaptive, seat: seat.ticket, marksAreDealt: seat.sequencer != nil && seat.ownsInput,
             sequencer: seat.sequencer)
-        let timeouts = links.map(\.timeout)
-        if !isKey && timeouts.contains(where: { $0 > 0 }) {
-            driver.setTimeouts(timeouts)
+        driver.isProcess = isProcess
+        limits = isKey ? [ValueLimits()] : group.valueLimits
+        if limits.contains(where: { !$0.isEmpty }) { driver.setLimits(limits) }
+        if limits.contains(where: { $0.timeout > 0 }) {
             ports.deadlines = ValueDeadlines(
                 driver: driver, home: group.context, links: links.count, scheduler: group.run.scheduler)
         }
@@ -101,7 +104,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if !isKey { ports.meter = group.meter }
     }
 
-    func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
+    func makeWorker() -> Worker {
+        let worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
+        worker.isStage = true
+        return worker
+    }
 
     func start() {
         group.run.add(worker)
@@ -109,9 +116,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     func drain() {
-        let worker = lock.withLock { self.worker! }
-        worker.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
+        running.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
     }
+
+    /// Any thread.
+    var running: Worker { lock.withLock { worker! } }
 
     var stack: LuaStack { worker.vm.main }
     static let noMemory = ScriptFailure(message: "not enough memory")
@@ -119,11 +128,12 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     // MARK: Setup
 
     func begin() {
-        let memory = group.stage.memory > 0 ? group.stage.memory : group.run.environment.workerMemory
-        guard worker.open(memoryLimit: memory) else {
+        worker.limits = WorkerLimits(memory: group.workerMemory, values: limits, driver: driver)
+        guard worker.open(memoryLimit: group.workerMemory) else {
             failed(Self.noMemory)
             return end()
         }
+        worker.vm.setMaxValue(group.maxValue)
         HostAPI.open(worker, arguments: nil, scriptPath: group.run.environment.scriptPath)
         if let problem = worker.vm.restore(image) {
             failed(ScriptFailure(message: problem))
@@ -193,7 +203,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         let arguments = stack.top - before - 1
         let task = worker.start(
             from: stack, arguments: arguments, context: context ?? group.context, origin: links[link].place,
-            ports: ports
+            ports: ports, isPrincipal: true
         ) { _, end in then(end) }
         task?.heldInput = held
         if task == nil { then(.failed(Self.noMemory)) }
@@ -208,6 +218,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     func work() {
         isWorking = true
         setupFailures = 0
+        if !isKey { worker.vm.limit(driver) }
         switch group.stage.kind {
         case .process where isKey: drive()
         case .process where group.isGenerator:
@@ -221,6 +232,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .process:
             worker.stageInput = seat.input
             worker.stageOutput = seat.output
+            worker.countsTaken = seat.givesBack
+            worker.countsPut = !group.putsIntoLink
             call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)
@@ -250,7 +263,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             arguments = 2
         }
         let task = worker.start(
-            from: stack, arguments: arguments, context: group.context, origin: group.stage.place, ports: ports
+            from: stack, arguments: arguments, context: group.context, origin: group.stage.place, ports: ports,
+            isPrincipal: true
         ) { [self] task, end in
             if !isKey, !driver.isChain, case .script(.reduce) = group.stage.kind, case .returned(let count) = end,
                 count > 0, !task.stack.isNil(-1)
@@ -264,7 +278,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     func worked(_ end: TaskEnd) {
-        if driver.isOverdue { return overdue(end) }
+        if driver.isOverdue || worker.stop != nil { return overLimit(end) }
         if isReplaced { return teardown(0) }
         switch end {
         case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)

@@ -69,6 +69,15 @@ enum Wait {
         }
     }
 
+    /// It is on a link of a pipeline that a script has in hand.
+    var isExposed: Bool {
+        switch self {
+        case .send(let channel), .receive(let channel), .range(let channel):
+            channel._withUnsafeGuaranteedRef { $0.exposure != nil }
+        default: false
+        }
+    }
+
     /// It ended in another way than the one it was for.
     func abandon() {
         channel?.forget()
@@ -123,6 +132,10 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var group: TaskGroup?
     /// Functions of `stream.once` that it runs.
     var onceRuns: [OnceRun] = []
+    /// It does what its worker is there for.
+    var isPrincipal = false
+    /// Its worker was stopped for a limit while it was there: it never goes on.
+    @exclusivity(unchecked) var isStopped = false
     /// Where it was started: `script.lua:12`.
     let origin: String
     /// Counted in its worker.

@@ -70,7 +70,9 @@ import Testing
     @Test func probeThatIsGivenUp_orNeverReported_makesRoom() {
         let opened: [Step] = [.ask(0, true), .ask(0, true), .report(0, 0, false), .report(0, 1, false)]
         run(spec, opened + [.ask(30, true), .giveUp(2), .ask(31, true), .report(32, 3, true), .phase(32, .closed)])
-        run(spec, opened + [.ask(30, true), .ask(59, false), .ask(60, true), .report(60, 2, false), .phase(60, .halfOpen)])
+        run(
+            spec,
+            opened + [.ask(30, true), .ask(59, false), .ask(60, true), .report(60, 2, false), .phase(60, .halfOpen)])
     }
 
     @Test func resultsOfAnEarlierState_countNoMore() {

@@ -5,33 +5,55 @@ import Testing
 @Suite struct PolicyTests {
     /// Options, and what the error says of them.
     static let mistakes: [(stage: String, text: String)] = [
-        (":map('m', f, { on_error = 'skp' })",
-         "on_error of stage \"m\" expected \"stop\", \"skip\" or a table such as { retry = 3, backoff = \"100ms\" }, got \"skp\""),
-        (":map('m', f, { on_error = { retrys = 3 } })",
-         "unknown option of on_error of stage \"m\": 'retrys' (did you mean 'retry'?)"),
+        (
+            ":map('m', f, { on_error = 'skp' })",
+            "on_error of stage \"m\" expected \"stop\", \"skip\" or a table such as { retry = 3, backoff = \"100ms\" }, got \"skp\""
+        ),
+        (
+            ":map('m', f, { on_error = { retrys = 3 } })",
+            "unknown option of on_error of stage \"m\": 'retrys' (did you mean 'retry'?)"
+        ),
         (":map('m', f, { on_error = {} })", "on_error of stage \"m\" is an empty table"),
-        (":map('m', f, { on_error = { retry = -1 } })",
-         "retry of on_error of stage \"m\" expected a whole number from 0 to 1000000, got -1"),
-        (":map('m', f, { on_error = { retry = 1, backoff = 'soon' } })",
-         "backoff of on_error of stage \"m\" expected a duration: seconds (0.8) or text such as \"800ms\""),
+        (
+            ":map('m', f, { on_error = { retry = -1 } })",
+            "retry of on_error of stage \"m\" expected a whole number from 0 to 1000000, got -1"
+        ),
+        (
+            ":map('m', f, { on_error = { retry = 1, backoff = 'soon' } })",
+            "backoff of on_error of stage \"m\" expected a duration: seconds (0.8) or text such as \"800ms\""
+        ),
         (":map('m', f, { on_error = { backoff = 1 } })", "backoff of on_error of stage \"m\" goes with retry = n"),
         (":map('m', f, { on_error = { within = '1m' } })", "within of on_error of stage \"m\" goes with restart = n"),
-        (":map('m', f, { on_error = { restart = 0 } })",
-         "restart of on_error of stage \"m\" expected a whole number from 1 to 1000000, got 0"),
-        (":map('m', f, { on_error = { restart = 1, within = 0 } })",
-         "within of on_error of stage \"m\" expected a duration above 0"),
-        (":map('m', f, { on_error = { otherwise = 'retry' } })",
-         "otherwise of on_error of stage \"m\" expected \"stop\" or \"skip\", got \"retry\""),
-        (":map('m', f, { on_error = { to = f } })",
-         "to of on_error of stage \"m\" expected a sink (stream.stdout, stderr, file, null_sink) or a channel, got a function"),
+        (
+            ":map('m', f, { on_error = { restart = 0 } })",
+            "restart of on_error of stage \"m\" expected a whole number from 1 to 1000000, got 0"
+        ),
+        (
+            ":map('m', f, { on_error = { restart = 1, within = 0 } })",
+            "within of on_error of stage \"m\" expected a duration above 0"
+        ),
+        (
+            ":map('m', f, { on_error = { otherwise = 'retry' } })",
+            "otherwise of on_error of stage \"m\" expected \"stop\" or \"skip\", got \"retry\""
+        ),
+        (
+            ":map('m', f, { on_error = { to = f } })",
+            "to of on_error of stage \"m\" expected a sink (stream.stdout, stderr, file, null_sink) or a channel, got a function"
+        ),
         (":map('m', f, { on_error = { to = stream.stdin() } })", "to of on_error of stage \"m\" expected a sink"),
-        (":stage('s', f, { on_error = { retry = 1 } })",
-         "stage \"s\": on_error of a :stage expected \"stop\" or { restart = n, within = t }"),
+        (
+            ":stage('s', f, { on_error = { retry = 1 } })",
+            "stage \"s\": on_error of a :stage expected \"stop\" or { restart = n, within = t }"
+        ),
         (":stage('s', f, { on_error = 'skip' })", "stage \"s\": on_error of a :stage expected \"stop\""),
-        (":map('m', f):flat_map('n', f, { isolated = false, on_error = { retry = 1 } })",
-         "stage \"n\": retry of on_error with flat_map holds what a value makes"),
-        (":flat_map('n', f, { on_error = { retry = 1 } }):map('m', f, { isolated = false })",
-         "stage \"m\": isolated = false does not go after stage \"n\", a flat_map with retry"),
+        (
+            ":map('m', f):flat_map('n', f, { isolated = false, on_error = { retry = 1 } })",
+            "stage \"n\": retry of on_error with flat_map holds what a value makes"
+        ),
+        (
+            ":flat_map('n', f, { on_error = { retry = 1 } }):map('m', f, { isolated = false })",
+            "stage \"m\": isolated = false does not go after stage \"n\", a flat_map with retry"
+        ),
     ]
 
     @Test(arguments: mistakes.indices) func mistake_isTold(_ index: Int) throws {
@@ -53,7 +75,9 @@ import Testing
             stream.from(stream.generate(function(emit) emit(1) end))
               :map('m', function(v) return v end, { isolated = false, on_error = { restart = 1 } }):to(stream.null_sink())
             """)
-        #expect(outcome.errors.contains("script.lua:3: stage \"m\": restart of on_error expected a worker that can begin anew"))
+        #expect(
+            outcome.errors.contains(
+                "script.lua:3: stage \"m\": restart of on_error expected a worker that can begin anew"))
         #expect(outcome.status == 2)
     }
 
@@ -124,11 +148,20 @@ import Testing
 
     static let breakerMistakes = [
         ("stream.breaker { failures = 1 }", "breaker needs within: stream.breaker {"),
-        ("stream.breaker { failures = 0, within = 1, reset = 1 }", "failures of breaker expected a whole number from 1"),
+        (
+            "stream.breaker { failures = 0, within = 1, reset = 1 }",
+            "failures of breaker expected a whole number from 1"
+        ),
         ("stream.breaker { failures = 1, within = 0, reset = 1 }", "within of breaker expected a duration above 0"),
         ("stream.breaker { failures = 1, within = 1, reset = 'x' }", "reset of breaker expected a duration above 0"),
-        ("stream.breaker { failures = 1, within = 1, rest = 1 }", "unknown option of breaker: 'rest' (did you mean 'reset'?)"),
-        ("stream.breaker { failures = 1, within = 1, reset = 1 }:run(3)", "argument 1 of run expected a function, got 3"),
+        (
+            "stream.breaker { failures = 1, within = 1, rest = 1 }",
+            "unknown option of breaker: 'rest' (did you mean 'reset'?)"
+        ),
+        (
+            "stream.breaker { failures = 1, within = 1, reset = 1 }:run(3)",
+            "argument 1 of run expected a function, got 3"
+        ),
         ("stream.breaker { failures = 1, within = 1, reset = 1 }:report('x')", "argument 1 of report expected true"),
     ]
 

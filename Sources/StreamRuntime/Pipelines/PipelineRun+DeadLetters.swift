@@ -18,7 +18,8 @@ extension PipelineRun {
         lock.withLock { letterLinks[spec.key] = link }
         switch spec.sink {
         case .connector(let options): _ = sink(options, link, place: self.spec.place, takesLetters: true)
-        case .null: pump(from: link, to: nil, label: "the null sink of the dead letters", record: nil, countsSent: false)
+        case .null:
+            pump(from: link, to: nil, label: "the null sink of the dead letters", record: nil, countsSent: false)
         default: break
         }
         return link

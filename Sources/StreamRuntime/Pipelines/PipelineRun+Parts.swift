@@ -138,7 +138,7 @@ extension PipelineRun {
         }
         if let letters {
             let wall = run.environment.wall
-            outlet.onReject = { outlet, problem, whole in
+            outlet.onReject = { [self] outlet, problem, whole in
                 let letter = MessageBuffer()
                 DeadLetter.fill(
                     letter, value: .text(String(decoding: whole, as: UTF8.self)), error: problem, stage: "source",

@@ -85,7 +85,9 @@ final class StagePorts {
 
     /// What its driver's wait is for.
     var description: String {
-        judgesFor ?? (waitsForOutput ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")")
+        judgesFor
+            ?? (waitsForOutput
+                ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")")
     }
 
     // MARK: What the driver asks for

@@ -27,7 +27,8 @@ extension StageWorker {
             return flush(link)
         }
         let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports, isPrincipal: true
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports,
+            isPrincipal: true
         ) { [self] _, end in
             settle(end, "", link)
             flush(link)

@@ -73,6 +73,7 @@ struct shim_vm {
     shim_driver *timed;           /* the driver whose functions have a timeout; NULL: none */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;
+    int strike;                   /* strike.c: what a test asked for, SHIM_STRIKE_NONE in all other runs */
     shim_allocator allocator;
 };
 

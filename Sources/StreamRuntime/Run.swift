@@ -50,6 +50,8 @@ public struct RunEnvironment: Sendable {
     public var test: TestCase?
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
+    /// A bug put there by a test.
+    package var planted: RunFault?
 
     public init(
         scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,
@@ -372,6 +374,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         if !waiting.isEmpty { return waiting }
         return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
     }
+
+    /// In the order in which they came.
+    var livingWorkers: [Worker] { lock.withLock { workers.inOrder } }
 
     /// Places of the pipelines that have not ended, in the order of their declaration.
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }

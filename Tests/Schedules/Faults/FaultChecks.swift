@@ -116,6 +116,7 @@ extension FaultRun {
             failures += ids.values.reduce(0, +)
             failed.formUnion(ids.keys)
         }
+        for (point, ids) in book.seen["with"] ?? [:] where p.countsAsFailed(point) { failed.formUnion(ids.keys) }
         expect(filtered.values.allSatisfy { $0 == 1 }, "a value was filtered twice")
         expect(filtered.keys.allSatisfy(filterable.contains), "a value was filtered that is none to be")
         if p.isPlain {
@@ -133,6 +134,10 @@ extension FaultRun {
         let made = numbers("made", id)
         expect(made.values.allSatisfy { $0 == 1 }, "the source made a value twice")
         let isWhole = isDone && !p.endsEarly && strikes == 0 && !isBroken(p)
+
+        // Of a value that is in a chain of stages at an early end the host says nothing.
+        let chained = isDone && !p.endsEarly && strikes == 0 && !isBroken(p) ? 0 : chainedWorkers(p)
+        func isAbout(_ found: Int, _ expected: Int) -> Bool { found <= expected && found >= expected - chained }
 
         // Against what the host says; of a collecting one it says nothing.
         if p.sink != .collect {
@@ -160,17 +165,17 @@ extension FaultRun {
                 let left = numbers("left", id).values.reduce(0, +)
                 let before = book.stats[upstream.id]?["delivered"] ?? 0
                 if p.isPlain && !hasMerge(p) && !hasProcess(p) {
-                    expect(created + left == before, "created \(created), \(left) left, \(before) were passed to it")
+                    expect(isAbout(created + left, before), "created \(created), \(left) left, \(before) were passed to it")
                 }
             } else if p.isPlain && !hasMerge(p) && !hasProcess(p) {
                 switch p.source {
                 case .feed:
                     let left = numbers("left", id).count
-                    expect(created + left == made.count, "created \(created), \(left) left of \(made.count)")
-                case .host: expect(created == made.count, "created \(created), its source made \(made.count)")
+                    expect(isAbout(created + left, made.count), "created \(created), \(left) left of \(made.count)")
+                case .host: expect(isAbout(created, made.count), "created \(created), its source made \(made.count)")
                 case .generator:
                     let tried = numbers("tried", id).count
-                    expect(created >= made.count - strikes && created <= tried, "created \(created), made \(made.count) of \(tried)")
+                    expect(created >= made.count - strikes - chained && created <= tried, "created \(created), made \(made.count) of \(tried)")
                 default: expect(created <= p.count, "created \(created) of \(p.count)")
                 }
             }
@@ -185,19 +190,23 @@ extension FaultRun {
                     default: isDrained ? Set(p.base + 1..<p.base + 1 + min(p.count, created)) : possible
                     }
                 var missing = p.expected(sources).tokens.subtracting(arrived)
-                if isDrained && hasMerge(p) { missing = missing.filter { $0.id % 10_000 < FaultPipeline.merged } }
                 missing = missing.filter { token in
                     let number = token.id % FaultPipeline.copy
                     return !failed.contains(number) && !failed.contains(token.id) && shed[token.id] == nil
                 }
                 let unnamed = limited + said("filtered") - filtered.count
-                if p.isPlain {
-                    expect(missing.count == unnamed || isDrained && hasMerge(p), "lost unsaid: \(missing.map(\.id).sorted()), \(unnamed) are accounted for")
+                let before = upstream.map { book.stats[$0.id]?["delivered"] ?? 0 } ?? possible.count
+                let isShort: Bool = if case .range = p.source { true } else { p.source == .values }
+                if before < possible.count || isDrained && (hasMerge(p) || isShort && !p.isPlain) {
+                    // which values came to the end of the one before and were dropped there, or were not made, nobody says
+                } else if p.isPlain {
+                    let isExact = !p.stages.contains { $0.kind == .filter }
+                    expect(isExact ? missing.count == unnamed : missing.count <= unnamed, "lost unsaid: \(missing.map(\.id).sorted()), \(unnamed) are accounted for")
                 } else if unnamed == 0 && overflow == 0 {
                     expect(missing.isEmpty, "lost unsaid: \(missing.map { "\($0.id) at \($0.place)" }.sorted())")
                 }
             }
-        } else if isWhole && !isDrained && p.isPlain && p.skips == 0 && shed.isEmpty && failed.isEmpty && !isHarmed
+        } else if isWhole && upstream == nil && !isDrained && p.isPlain && p.skips == 0 && shed.isEmpty && failed.isEmpty && !isHarmed
             && !p.stages.contains(where: { $0.kind == .limitDrop })
         {
             expect(arrived == tokens, "collected \(arrived.count) of \(tokens.count)")
@@ -217,6 +226,11 @@ extension FaultRun {
     }
     /// Nobody reads what it writes: it ends, and that is no failure.
     private func isBroken(_ p: FaultPipeline) -> Bool { if case .breaks = p.sinkFault { true } else { false } }
+    private func chainedWorkers(_ p: FaultPipeline) -> Int {
+        zip(p.stages, p.stages.dropFirst()).reduce(p.stages.first?.isFused ?? false ? 1 : 0) {
+            $0 + ($1.1.isFused ? $1.0.workers : 0)
+        } + p.stages.count { $0.kind == .route }
+    }
     private func hasProcess(_ p: FaultPipeline) -> Bool { p.stages.contains { $0.kind == .process } }
 
     /// It keeps the order, and so do all that feed it.

@@ -25,12 +25,12 @@ package final class FaultRun {
     private let errors = TextRecorder()
     package var log: [String] { errors.lines }
 
-    package init(seed: UInt64, planted: RunFault? = nil) {
+    package init(seed: UInt64, planted: RunFault? = nil, tells: Bool = false) {
         self.seed = seed
         self.planted = planted
         plan = FaultPlan(seed: seed)
         ledger = FaultLedger(plan)
-        var writer = FaultScript(plan)
+        var writer = FaultScript(plan, tells: tells)
         script = writer.write()
     }
 

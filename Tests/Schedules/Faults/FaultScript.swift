@@ -6,10 +6,16 @@ struct FaultScript {
     /// The number of the pipeline that is written, and whether its values are records by now.
     private var isRecord = false, hasQueue = false
 
-    init(_ plan: FaultPlan) { self.plan = plan }
+    private let tells: Bool
+
+    /// - Parameter tells: it says what each stage counted.
+    init(_ plan: FaultPlan, tells: Bool) {
+        self.plan = plan
+        self.tells = tells
+    }
 
     mutating func write() -> String {
-        lines = [Self.head]
+        lines = [Self.head, "local tells = \(tells)"]
         for pipeline in plan.pipelines { lines.append("ctxs[\(pipeline.number)] = \(context(pipeline))") }
         for pipeline in plan.pipelines { write(pipeline) }
         for number in 0..<plan.besides { lines.append(beside(number + 1)) }
@@ -26,9 +32,10 @@ struct FaultScript {
         end
         local ctxs = {}
         local function note(what, place, v) stream.host.note(what, place, idof(v)) end
-        local function act(point, id)
-          local code = stream.host.act(point, id)
+        local function act(point, v)
+          local code = stream.host.act(point, idof(v))
           if code == 0 then return end
+          if type(v) == "table" and not v.id then for i = 2, #v do note("with", point, v[i]) end end
           if code == 1 then error("boom " .. point, 0)
           elseif code == 2 then stream.sleep("1ms")
           elseif code == 3 then error({ boom = point })
@@ -69,6 +76,12 @@ struct FaultScript {
             local s = p:stats()
             for _, field in ipairs { "created", "delivered", "filtered", "failed", "dropped", "consumed", "dead_lettered", "returned" } do
               if s[field] then stream.host.stat(id, field, s[field]) end
+            end
+            if tells then
+              for _, stage in ipairs(s.stages) do
+                stream.host.say(("%s %s: %d in, %d out, %d filtered, %d failed, %d dropped"):format(
+                  id, stage.name, stage.received, stage.emitted, stage.filtered, stage.failed, stage.dropped))
+              end
             end
             for reason, n in pairs(s.drops) do stream.host.stat(id, "drop " .. reason, n) end
           end
@@ -138,7 +151,7 @@ struct FaultScript {
         text += "local p = stream.from(\(source), { on_error = \"\(pipeline.skipsErrors ? "skip" : "stop")\" })\n"
         for stage in pipeline.stages { text += write(stage, pipeline) }
         switch pipeline.sink {
-        case .function: text += start("p:to(function(v) act(\"\(id)sink\", idof(v)) sunk(\"\(id)\", v) end)")
+        case .function: text += start("p:to(function(v) act(\"\(id)sink\", v) sunk(\"\(id)\", v) end)")
         case .channel(let capacity):
             text += """
                 local out = stream.chan(\(capacity))
@@ -187,7 +200,7 @@ struct FaultScript {
     private mutating func write(_ stage: FaultStage, _ pipeline: FaultPipeline) -> String {
         let id = pipeline.id, name = stage.name, options = options(stage)
         let nap = stage.naps > 0 ? "stream.sleep(\"\(stage.naps)ms\") " : ""
-        let act = "\(nap)act(\"\(name)\", idof(v))"
+        let act = "\(nap)act(\"\(name)\", v)"
         var wasQueue = false
         defer { hasQueue = wasQueue }
         switch stage.kind {
@@ -313,7 +326,7 @@ struct FaultScript {
             if stage.keyed == 2 && isRecord {
                 options.append("key = \"key\"")
             } else if stage.keyed > 0 {
-                options.append("key = function(v) act(\"\(stage.name)key\", idof(v)) return idof(v) % 3 end")
+                options.append("key = function(v) act(\"\(stage.name)key\", v) return idof(v) % 3 end")
             }
             if !hasQueue { options.append("queue = \(stage.queue)") }
         }

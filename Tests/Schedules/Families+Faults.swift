@@ -15,9 +15,10 @@ extension Families {
     /// What a seed of the faults does: the script, what was done to it, what it wrote to standard error, what is wrong.
     package static func describeFaults(_ seed: UInt64) -> String {
         let run = FaultRun(seed: seed, tells: true)
+        print(run.script)
         run.run()
         let (fired, stats, outcomes, notes) = run.ledger.book.withLock { ($0.fired, $0.stats, $0.outcomes, $0.notes) }
-        return run.script + "\n-- done to it: \(fired)\n-- said: \(stats)\n-- outcomes: \(outcomes)\n"
+        return "\n-- done to it: \(fired)\n-- said: \(stats)\n-- outcomes: \(outcomes)\n"
             + notes.map { "-- " + $0 + "\n" }.joined() + run.log.map { "-- " + $0 }.joined(separator: "\n") + "\n"
             + run.failures.map { "-- wrong: " + $0 }.joined(separator: "\n")
     }

@@ -48,7 +48,7 @@ let package = Package(
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
         .target(
-            name: "Schedules", dependencies: ["StreamCore", "StreamRuntime", "StdlibLua", "CMessage"],
+            name: "Schedules", dependencies: ["StreamCore", "StreamRuntime", "LuaVM", "StdlibLua", "CMessage"],
             path: "Tests/Schedules"
         ),
         .executableTarget(

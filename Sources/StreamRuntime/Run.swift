@@ -54,6 +54,8 @@ public struct RunEnvironment: Sendable {
     package var accountFault: AccountFault?
     /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
     public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0
+    /// A bug put there by a test.
+    package var planted: RunFault?
 
     public init(
         scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,
@@ -381,6 +383,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         if !waiting.isEmpty { return waiting }
         return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
     }
+
+    /// In the order in which they came.
+    var livingWorkers: [Worker] { lock.withLock { workers.inOrder } }
 
     /// Places of the pipelines that have not ended, in the order of their declaration.
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }

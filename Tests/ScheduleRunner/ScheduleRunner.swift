@@ -18,13 +18,16 @@ struct ScheduleRunner: ParsableCommand {
     @Option(help: "The first seed.") var first: UInt64 = 1
     @Option(help: "Only families whose names contain this.") var family: String?
     @Flag(help: "Name the families and end.") var list = false
+    @Flag(help: "Show each seed that fails.") var verbose = false
     @Option(help: "Threads; 0: one a processor.") var threads = 0
+    @Option(help: "Show the program that this seed of the faults draws, and what comes of it, and end.") var show: UInt64?
 
     func validate() throws {
         guard seeds > 0 else { throw ValidationError("--seeds expects a number above 0") }
     }
 
     func run() throws {
+        if let show { return print(Families.describeFaults(show)) }
         let families = Families.all.filter { family == nil || $0.name.contains(family!) }
         if families.isEmpty { throw ValidationError("no family's name contains '\(family!)'; --list shows them") }
         if list {
@@ -68,6 +71,7 @@ struct ScheduleRunner: ParsableCommand {
             if let failure = schedule.failures.first {
                 tally.failed += 1
                 if tally.firstFailure == nil { tally.firstFailure = "seed \(seed): \(failure)" }
+                if verbose { print("seed \(seed): \(failure)") }
             }
         }
         tally.distinct = traces.count

@@ -112,6 +112,14 @@ void shim_vm_reprieve(shim_vm *vm, size_t more);
 /* Bytes of the largest message that a script here may make; 0: as large as messages can be. */
 void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 
+/* For tests: see strike.c. */
+enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT };
+/* After so many instructions of `co`, which does not run now: the value in hand is overdue, the memory is full, or the slice
+ * is over. [-0, +0, -] */
+void shim_strike(shim_vm *vm, lua_State *co, int kind, int instructions);
+/* How many of this thread's have stopped a worker so far. */
+unsigned shim_strikes_landed(void);
+
 /* ---- Bytes ---------------------------------------------------------------------------------------------- */
 
 typedef struct shim_buffer { uint8_t *bytes; size_t used, capacity; } shim_buffer; /* malloc'd */

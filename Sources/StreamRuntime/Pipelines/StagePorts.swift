@@ -37,6 +37,8 @@ final class StagePorts {
     private var droppedBehind = 0
     private(set) var droppedIn = 0
     var droppedOut: Int { droppedBehind + driver.lost }
+    /// Of those, results that its driver was handing over when it was stopped.
+    var unsent = 0
     /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
     var onFailure: ((ScriptFailure) -> Bool)?
     /// Told that the queue behind is full and its policy is to fail; the stage ends.
@@ -159,6 +161,7 @@ final class StagePorts {
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
                 droppedBehind += 1
+                unsent += 1
             }
             input?.forget()
             output?.forget()
@@ -195,7 +198,19 @@ final class StagePorts {
     }
 
     /// Its driver was stopped: what it has written and not handed over goes no further.
-    func dropUnsent() { if driver.isRendezvous && driver.pending > 0 { droppedBehind += takeWritten().dropValues() } }
+    func dropUnsent() {
+        guard driver.isRendezvous && driver.pending > 0 else { return }
+        let count = takeWritten().dropValues()
+        droppedBehind += count
+        unsent += count
+    }
+
+    /// The value whose result that was has failed: its result was not made.
+    func takeBackUnsent() {
+        driver.takeBack(unsent)
+        droppedBehind -= unsent
+        unsent = 0
+    }
 
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()

@@ -58,6 +58,7 @@ extension Worker {
     func finish(stopped task: LuaTask) {
         if task.arguments < 0, let ports = task.ports {
             task.arguments = 0
+            ports.unsent = 0
             ports.resumed(task.waiter)
         } else {
             endWait(of: task)
@@ -72,8 +73,8 @@ extension Worker {
 
     // MARK: What the host holds for it
 
-    /// Bytes that a timer costs.
-    static let timerBytes = 512
+    /// Bytes that a timer costs, and a context.
+    static let timerBytes = 512, contextBytes = 512
     /// Those of a worker of its own that it started, until that has ended.
     static let workerBytes = 64 << 10
 
@@ -155,4 +156,23 @@ extension Quantity {
         }
         return "\(nanoseconds)ns"
     }
+}
+
+/// Bytes that a worker is charged for while this lives, wherever it dies.
+final class HostCharge: Sendable {
+    private let worker: Weak
+    private let bytes: Int
+
+    private struct Weak: @unchecked Sendable {  // set once
+        weak var worker: Worker?
+    }
+
+    /// On the worker's thread.
+    init(_ worker: Worker, _ bytes: Int) {
+        self.worker = Weak(worker: worker)
+        self.bytes = bytes
+        worker.vm.charge(bytes)
+    }
+
+    deinit { worker.worker?.giveBack(bytes) }
 }

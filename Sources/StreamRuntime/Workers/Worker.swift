@@ -567,10 +567,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         received.drop()
         holdings.takeBack()
         vmPointer = nil
+        let dropped = vm  // its objects go with no lock held
         inboxLock.withLock {
             lastMemory = vm.map { LuaMemory(used: 0, peak: $0.memory.peak, limit: $0.memory.limit) }
             vm = nil
         }
+        withExtendedLifetime(dropped) {}
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []
         self.onIdle = nil

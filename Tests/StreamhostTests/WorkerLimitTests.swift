@@ -42,7 +42,9 @@ import Testing
         "map('work', function(v) if v == 2 then CODE end return v end, { workers = 2, ordered = true, OPTIONS })",
         "map('work', function(v) if v == 2 then CODE end return v end, { workers = 2, ordered = true, key = function(v) return v end, OPTIONS })",
         "map('work', function(v) return v end, { OPTIONS }):map('second', function(v) return v end, { isolated = false })"
-            .replacingOccurrences(of: "function(v) return v end, { OPTIONS", with: "function(v) if v == 2 then CODE end return v end, { OPTIONS"),
+            .replacingOccurrences(
+                of: "function(v) return v end, { OPTIONS",
+                with: "function(v) if v == 2 then CODE end return v end, { OPTIONS"),
     ]
 
     private static func stage(_ index: Int, _ limit: Int, _ policy: String) -> String {
@@ -87,7 +89,8 @@ import Testing
         "stage('work', function(input, output) while true do local i, v = stream.select { { recv = input } } if v == nil then return end if v == 2 then CODE end output:send(v) end end, { OPTIONS })",
     ]
 
-    @Test(arguments: processes.indices, limits.indices) func process_failsThePipeline(_ index: Int, _ limit: Int) throws {
+    @Test(arguments: processes.indices, limits.indices) func process_failsThePipeline(_ index: Int, _ limit: Int) throws
+    {
         let stage = Self.processes[index].replacingOccurrences(of: "CODE", with: Self.limits[limit].code)
             .replacingOccurrences(of: "OPTIONS", with: Self.limits[limit].option)
         let outcome = try Self.run(
@@ -110,7 +113,8 @@ import Testing
             print(ok, why, check(p).delivered)
             """, ["--memory", "1MB"])
         let last = outcome.lines.last ?? ""
-        #expect(last.contains("stage \"generate\" (script.lua:11): script.lua:9: memory limit of 1MB exceeded"), "\(last)")
+        #expect(
+            last.contains("stage \"generate\" (script.lua:11): script.lua:9: memory limit of 1MB exceeded"), "\(last)")
     }
 
     @Test func chain_blamesTheStageWhoseValueRuns() throws {
@@ -126,7 +130,8 @@ import Testing
                 print(check(p).failed)
                 """.replacingOccurrences(of: "{ , ", with: "{ "))
             #expect(outcome.lines == ["1", "3", "4", "true", "1"], "\(outcome.output)\(outcome.errors)")
-            #expect(outcome.errors.contains("skipped: stage \"inner\" (script.lua:11): script.lua:"), "\(outcome.errors)")
+            #expect(
+                outcome.errors.contains("skipped: stage \"inner\" (script.lua:11): script.lua:"), "\(outcome.errors)")
             #expect(outcome.errors.contains("(value: {n = 2})"), "\(outcome.errors)")
         }
     }
@@ -235,10 +240,16 @@ import Testing
     @Test(arguments: [
         ("map('work', function(v) BOMB if v == 2 then return { a = { t } } end return v end, OPTIONS)", "value.a[1]"),
         ("map('work', function(v) if v == 2 then return ('x'):rep(2e6) end return v end, OPTIONS)", "value"),
-        ("map('work', function(v) if v == 2 then local t = {} for i = 1, 2e5 do t[i] = i end return t end return v end, OPTIONS)", "value"),
+        (
+            "map('work', function(v) if v == 2 then local t = {} for i = 1, 2e5 do t[i] = i end return t end return v end, OPTIONS)",
+            "value"
+        ),
         ("flat_map('work', function(v, emit) BOMB if v == 2 then emit({ t }) end emit(v) end, OPTIONS)", "value[1]"),
         ("each('work', function(v) BOMB if v == 2 then stream.chan(1):send({ t }) end end, OPTIONS)", "value[1]"),
-        ("each('work', function(v) BOMB if v == 2 then stream.select { { send = stream.chan(1), value = { t } } } end end, OPTIONS)", "value[1]"),
+        (
+            "each('work', function(v) BOMB if v == 2 then stream.select { { send = stream.chan(1), value = { t } } } end end, OPTIONS)",
+            "value[1]"
+        ),
     ]) func valueThatIsTooLarge_isAMistake(_ stage: String, _ path: String) throws {
         let code = stage.replacingOccurrences(of: "BOMB", with: Self.bomb).replacingOccurrences(
             of: "OPTIONS", with: "{ max_value = '1MB', on_error = 'skip' }")
@@ -251,7 +262,8 @@ import Testing
         #expect(outcome.lines == ["1", "3", "true", "1"], "\(outcome.output.prefix(300))\(outcome.errors)")
         #expect(outcome.errors.contains("cannot send \(path)"), "\(outcome.errors)")
         #expect(
-            outcome.errors.contains("the value is larger than 1MB, the most that max_value allows"), "\(outcome.errors)")
+            outcome.errors.contains("the value is larger than 1MB, the most that max_value allows"), "\(outcome.errors)"
+        )
     }
 
     @Test func valueThatIsTooLarge_canBeCaught_andTheDefaultIs64MB() throws {
@@ -268,7 +280,8 @@ import Testing
             """)
         #expect(outcome.lines.count == 3)
         #expect(
-            outcome.lines.first?.hasSuffix("cannot send value: the value is larger than 64MB, the most that max_value allows")
+            outcome.lines.first?.hasSuffix(
+                "cannot send value: the value is larger than 64MB, the most that max_value allows")
                 == true, "\(outcome.lines)")
         #expect(Array(outcome.lines.dropFirst()) == ["true\ttrue", "true"])
     }
@@ -276,14 +289,14 @@ import Testing
     @Test func whatWasReadAndIsPassedOn_isOfAnySize() throws {
         let folder = try ScriptFolder(
             """
-                local stream = require "stream"
-                stream.from(stream.file { path = "in.json", format = "json" })
-                  :map("pass", function(v) return v end, { max_value = "10KB" })
-                  :filter("too", function(v) return v.a end, { max_value = "10KB" })
-                  :to(function(v) print(#v.a) end)
-                """,
+            local stream = require "stream"
+            stream.from(stream.file { path = "in.json", format = "json" })
+              :map("pass", function(v) return v end, { max_value = "10KB" })
+              :filter("too", function(v) return v.a end, { max_value = "10KB" })
+              :to(function(v) print(#v.a) end)
+            """,
             files: [
-                "in.json": "{\"a\":\"" + String(repeating: "x", count: 100_000) + "\"}\n",
+                "in.json": "{\"a\":\"" + String(repeating: "x", count: 100_000) + "\"}\n"
             ])
         let outcome = try CommandLine.execute(["run", "script.lua"], folder: folder.url)
         #expect(outcome.lines == ["100000"], "\(outcome.errors)")

@@ -41,7 +41,8 @@ extension HostAPI {
     // MARK: Children
 
     private static func pushChild(_ vm: OpaquePointer?, _ stack: LuaStack, of parent: Context, at deadline: Int64?) {
-        pushNew(stack, Worker.of(vm), Context(scheduler: Worker.of(vm).scheduler, parents: [parent], deadline: deadline))
+        pushNew(
+            stack, Worker.of(vm), Context(scheduler: Worker.of(vm).scheduler, parents: [parent], deadline: deadline))
     }
 
     static let contextWithCancel: LuaFunction = { state, vm in

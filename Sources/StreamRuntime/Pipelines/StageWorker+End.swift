@@ -27,7 +27,8 @@ extension StageWorker {
             return flush(link)
         }
         let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports, isPrincipal: true
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports,
+            isPrincipal: true
         ) { [self] _, end in
             settle(end, "", link)
             flush(link)
@@ -74,7 +75,8 @@ extension StageWorker {
         guard reference("teardown", link) != 0 else { return teardown(link + 1) }
         let reason =
             wasStopped && worker.stop == nil
-            ? Reason.deadlineExceeded.description : wasStopped || failure != nil ? "failed" : stopped?.description ?? "done"
+            ? Reason.deadlineExceeded.description
+            : wasStopped || failure != nil ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
         if failure != nil || stopped != nil || wasStopped {

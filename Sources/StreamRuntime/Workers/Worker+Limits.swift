@@ -47,7 +47,9 @@ extension Worker {
             other.isStopped = true
             // One that waits for nothing is ready, or it is the one that ran. Whoever has claimed a wait tells it, and then
             // that task is ready too.
-            if other === task, case .none = task.wait { ready.prepend(task) } else if other.waiter.claimCurrent() {
+            if other === task, case .none = task.wait {
+                ready.prepend(task)
+            } else if other.waiter.claimCurrent() {
                 other.waiter.outcome = .ended(.canceled)
                 ready.append(other)
             }
@@ -117,7 +119,10 @@ extension Worker {
         let (limit, option, more) =
             switch over {
             case .memory:
-                ("memory limit of \(Quantity.text(bytes: limits.memory))", "memory", Quantity.text(bytes: 2 * limits.memory))
+                (
+                    "memory limit of \(Quantity.text(bytes: limits.memory))", "memory",
+                    Quantity.text(bytes: 2 * limits.memory)
+                )
             case .cpu:
                 (
                     "cpu limit of \(Quantity.text(nanoseconds: value.cpu))", "cpu",

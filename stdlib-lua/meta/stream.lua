@@ -98,7 +98,10 @@ local stream = {}
 ---@field queue? integer|stream.Queue  values that wait in front of the stage; 0 is a rendezvous
 ---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
 ---@field timeout? stream.Duration  for one value; not for `:stage`, which has `ctx:with_timeout`
----@field memory? integer|string  of a worker: bytes, or text such as "64MB"
+---@field memory? integer|string  of a worker: bytes, or text such as "64MB"; default "256MB"
+---@field cpu? stream.Duration|false  CPU time for one value; false: no limit, whatever the run's is
+---@field max_value? integer|string|false  of the largest value that it may send; default "64MB"
+---@field max_output? integer|string|false  of all that it sends and prints for one value
 ---@field on_error? "stop"|"skip"|stream.ErrorPolicy
 
 ---@class stream.Channel
@@ -491,7 +494,7 @@ function stream.group(options) end
 ---Declares an isolated worker.
 ---@param name string
 ---@param fn function
----@param options? { memory?: integer|string }
+---@param options? { memory?: integer|string, cpu?: stream.Duration|false, max_value?: integer|string|false }
 ---@return stream.Worker
 function stream.worker(name, fn, options) end
 ---A function that runs once for all workers; the others get a copy of its results.

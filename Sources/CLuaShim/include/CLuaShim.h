@@ -109,6 +109,16 @@ int shim_vm_over(const shim_vm *vm);
 bool shim_vm_is_spoilt(const shim_vm *vm);
 /* The state may run what cleans up: with `more` bytes than it has, and no other limit. */
 void shim_vm_reprieve(shim_vm *vm, size_t more);
+/* Bytes that the host holds for the state count as its memory, until they are given back: the first two on the state's
+ * thread, the third on any. */
+void shim_vm_charge(shim_vm *vm, size_t bytes);
+void shim_vm_uncharge(shim_vm *vm, size_t bytes);
+void shim_vm_give_back(shim_vm *vm, size_t bytes);
+/* So many bytes stand in channels of the state's own. */
+void shim_vm_set_queued(shim_vm *vm, size_t bytes);
+enum { SHIM_OBJECT_BYTES = 512 }; /* charged for each host object that a state has */
+/* Calls `visit` for each host object of a type that the state has. */
+void shim_each_object(shim_vm *vm, const struct shim_type *type, void (*visit)(void *ref, void *context), void *context);
 /* Bytes of the largest message that a script here may make; 0: as large as messages can be. */
 void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 

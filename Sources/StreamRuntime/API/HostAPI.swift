@@ -221,6 +221,7 @@ enum HostAPI {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
+        if task.charged != 0 { worker.uncharge(task) }
         if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waitSeat._withUnsafeGuaranteedRef({ $0.outcome }) {
         case .received:

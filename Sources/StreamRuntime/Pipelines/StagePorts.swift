@@ -40,6 +40,8 @@ final class StagePorts {
     private(set) var droppedIn = 0
     private var droppedBehind = 0
     var droppedOut: Int { droppedBehind + Int(driver.dropped) }
+    /// Of those, results that its driver was handing over when it was stopped.
+    var unsent = 0
     /// Decides what follows a failure; where that takes a wait of the task's, `onJudged` goes on.
     var onFailure: ((ScriptFailure, LuaTask) -> Judgement)?
     var onJudged: ((LuaTask) -> Judgement)?
@@ -172,6 +174,7 @@ final class StagePorts {
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
                 droppedBehind += 1
+                unsent += 1
             }
             input?.forget()
             output?.forget()
@@ -208,7 +211,19 @@ final class StagePorts {
     }
 
     /// Its driver was stopped: what it has written and not handed over goes no further.
-    func dropUnsent() { if driver.isRendezvous && driver.pending > 0 { droppedBehind += takeWritten().dropValues() } }
+    func dropUnsent() {
+        guard driver.isRendezvous && driver.pending > 0 else { return }
+        let count = takeWritten().dropValues()
+        droppedBehind += count
+        unsent += count
+    }
+
+    /// The value whose result that was has failed: its result was not made.
+    func takeBackUnsent() {
+        driver.takeBack(unsent)
+        droppedBehind -= unsent
+        unsent = 0
+    }
 
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()

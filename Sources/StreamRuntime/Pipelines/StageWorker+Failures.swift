@@ -49,7 +49,11 @@ extension StageWorker {
         if stop == nil { driver.describeOverdueValue(stack) }
         group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
         // A task that the script started here may have been the one that was over it, between two values.
+        driver.putBackMark()
         let hasValue = stop == nil || driver.message != nil || driver.isChain && group.isGenerator && link > 0
+        if hasValue, !driver.isChain, case .script(let form) = links[0].kind, form != .flatMap {
+            ports.takeBackUnsent()
+        }
         if hasValue { driver.giveUpValue() } else { driver.forgetValues() }
         guard case .failed(let failure) = end else {
             stopped = .deadlineExceeded

@@ -92,6 +92,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     var limits = WorkerLimits() { didSet { countsOutput = limits.countsOutput } }
     /// Asked for each value sent.
     @exclusivity(unchecked) private(set) var countsOutput = false
+    /// On its own channels, since these were looked at.
+    @exclusivity(unchecked) var sentBytes = 0
 
     var countsTaken = false, countsPut = false
     var countsValues: Bool { countsTaken || countsPut }
@@ -148,7 +150,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     /// Of its state; nil: it has none now. Any thread.
-    var memory: LuaMemory? { inboxLock.withLock { vm?.memory } }
+    var memory: LuaMemory? { inboxLock.withLock { vm?.memory ?? lastMemory } }
+    /// Under `inboxLock`: of the state that was dropped.
+    private var lastMemory: LuaMemory?
+
+    /// What it was charged for is gone. Any thread.
+    func giveBack(_ bytes: Int) { inboxLock.withLock { vm?.giveBack(bytes) } }
 
     // MARK: From any thread
 
@@ -596,7 +603,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         received.drop()
         holdings.takeBack()
         vmPointer = nil
-        inboxLock.withLock { vm = nil }
+        let dropped = vm  // its objects go with no lock held
+        inboxLock.withLock {
+            lastMemory = vm.map { LuaMemory(used: 0, peak: $0.memory.peak, limit: $0.memory.limit) }
+            vm = nil
+        }
+        withExtendedLifetime(dropped) {}
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []
         self.onIdle = nil

@@ -74,5 +74,5 @@ static int upper(lua_State *L) { return changed(L, UPPER); }
 
 /* byte, char, len, sub are Lua's: they are O(1), one copy, or bounded by the Lua stack's million values. */
 const luaL_Reg shim_bounded_string[] = {
-    {"lower", lower}, {"rep", rep}, {"reverse", reverse}, {"upper", upper}, {NULL, NULL}
+    {"format", shim_string_format}, {"lower", lower}, {"rep", rep}, {"reverse", reverse}, {"upper", upper}, {NULL, NULL}
 };

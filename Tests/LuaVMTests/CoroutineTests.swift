@@ -87,6 +87,19 @@ import Testing
         assert(wait() == 42)
         """,
         """
+        local Number = {}
+        function Number.__lt(a, b)
+          local o, m = pcall(coroutine.wrap(function() preempt() wait() end))
+          assert(not o and m:find "cannot wait here")
+          return a.n < b.n
+        end
+        local t = {}
+        for i = 1, 20 do t[i] = setmetatable({ n = (i * 7) % 23 }, Number) end
+        table.sort(t) -- without a comparison function: the metamethod is called by C code
+        for i = 2, 20 do assert(t[i - 1].n < t[i].n) end
+        assert(wait() == 42)
+        """,
+        """
         local function deep(n)
           if n == 0 then preempt() return wait() end
           return coroutine.wrap(deep)(n - 1)

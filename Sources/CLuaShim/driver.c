@@ -286,7 +286,7 @@ static int emit(lua_State *L) {
     if (!has_room(d) || d->rendezvous) {
         if (!shim_can_wait(L))
             return luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "
-                                 "(a sort comparator, a gsub callback)");
+                                 "(a metamethod that C code called)");
     }
     if (!has_room(d)) {
         d->want = SHIM_WANT_OUTPUT;

@@ -35,7 +35,7 @@ static inline lua_KContext context_of(int stage, int step) { return (lua_KContex
 static void ask(lua_State *L, shim_driver *d, int want, int stage, int step, lua_KFunction again) {
     if (!shim_can_wait(L))
         luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "
-                      "(a sort comparator, a gsub callback)");
+                      "(a metamethod that C code called)");
     d->want = want;
     vm_of(L)->op = SHIM_OP_WAIT;
     lua_yieldk(L, 0, context_of(stage, step), again);

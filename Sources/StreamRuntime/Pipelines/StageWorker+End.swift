@@ -112,6 +112,7 @@ extension StageWorker {
 
     func end() {
         if isReplaced { return replace() }
+        if group.context.reason != nil, worker.hasTasks { worker.dropRunawaysLater() }
         // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
         // have ended. Other stages have ended now, and only the worker lives on.
         if worker.hasTasks && !ports.isProcess {

@@ -418,7 +418,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
-                task.deadlines?.resumed()
+                if task.deadlines?.resumed() ?? false { vm.kill() }  // the hook looks at it again, and says which value it is
             }
             LuaVM.setEntered(vmPointer, task.entered)
             let resumption = LuaVM.resume(vmPointer, task.stack, arguments: arguments)
@@ -433,6 +433,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             }
             switch resumption {
             case .waits:
+                task.deadlines?.waits()
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
                 if progress == .ready { continue }
                 if progress != .waits { return goOn(task, progress) ?? false }

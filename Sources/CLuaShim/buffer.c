@@ -21,6 +21,8 @@ bool shim_buffer_reserve(shim_buffer *b, size_t more) {
 }
 
 bool shim_buffer_append(shim_buffer *b, const void *bytes, size_t n) {
+    if (n == 0) /* there may be no memory to copy nothing to */
+        return true;
     if (!shim_buffer_reserve(b, n))
         return false;
     memcpy(b->bytes + b->used, bytes, n);

@@ -83,12 +83,14 @@ static int settle(lua_State *L, shim_driver *d) {
     case SHIM_STAGE_REDUCE:
         lua_pushvalue(L, -1);
         lua_replace(L, EXTRA);
+        d->consumed++;
         return STEP_NEXT;
     case SHIM_STAGE_ROUTE:
         return STEP_ROUTE;
     case SHIM_STAGE_KEY:
         return shim_driver_key(L, d) ? STEP_ROUTE : STEP_FAILED;
-    default:
+    default: /* flat_map, sink */
+        d->consumed++;
         return STEP_NEXT;
     }
 }
@@ -96,6 +98,7 @@ static int settle(lua_State *L, shim_driver *d) {
 /* Pushes function and arguments for the message and calls it, protected. Returns the call's status. [-0, +1, m] */
 static int call(lua_State *L, shim_driver *d) {
     int arguments = 1, results = 1;
+    d->step = STEP_CALLED; /* first: what raises from here on finds the value in hand */
     lua_pushvalue(L, FUNCTION);
     if (d->stage == SHIM_STAGE_SCAN || d->stage == SHIM_STAGE_REDUCE) {
         lua_pushvalue(L, EXTRA);
@@ -113,7 +116,6 @@ static int call(lua_State *L, shim_driver *d) {
         lua_pushvalue(L, EXTRA);
         arguments = 2;
     }
-    d->step = STEP_CALLED;
     return lua_pcallk(L, arguments, results, HANDLER, (lua_KContext)(uintptr_t)d, drive);
 }
 
@@ -145,8 +147,10 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             }
             d->received++;
             if (d->stage == SHIM_STAGE_COLLECT) {
+                d->step = STEP_CALLED;
                 shim_decode(L, d->message);
                 lua_rawseti(L, EXTRA, (lua_Integer)d->received);
+                d->consumed++;
                 continue;
             }
             status = call(L, d);
@@ -171,6 +175,7 @@ static int drive(lua_State *L, int status, lua_KContext context) {
         case STEP_SEND:
         case STEP_FORWARD:
             if (d->closed) {
+                d->dropped++;
                 step = STEP_NEXT;
                 continue;
             }
@@ -189,11 +194,16 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             step = STEP_NEXT;
             continue;
         case STEP_ROUTE:
-            if (!d->closed && !has_room(d))
+            if (d->closed) {
+                d->dropped++;
+                step = STEP_NEXT;
+                continue;
+            }
+            if (!has_room(d))
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_ROUTE);
-            if (!d->closed && (forward(L, d) != 0 || !put_behind(d, lua_tointeger(L, -1))))
+            if (forward(L, d) != 0 || !put_behind(d, lua_tointeger(L, -1)))
                 return luaL_error(L, "not enough memory");
-            if (!d->closed && d->rendezvous)
+            if (d->rendezvous)
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
             step = STEP_NEXT;
             continue;
@@ -268,6 +278,7 @@ static int emit(lua_State *L) {
     }
     if (emit_value(L, 1, d) != 0)
         return luaL_error(L, "%s", d->problem.text);
+    d->created++;
     if (d->rendezvous) {
         d->want = SHIM_WANT_OUTPUT;
         vm_of(L)->op = SHIM_OP_WAIT;
@@ -275,6 +286,32 @@ static int emit(lua_State *L) {
     }
     lua_pushboolean(L, 1);
     return 1;
+}
+
+uint64_t shim_values_in_hand(const shim_driver *d) {
+    if (d->links != NULL)
+        return d->held;
+    if (d->message == NULL)
+        return 0;
+    switch (d->step) {
+    case STEP_CALLED:
+    case STEP_SEND:
+    case STEP_FORWARD:
+    case STEP_ROUTE:
+        return 1;
+    default: /* it has been passed on, has failed, or is a mark */
+        return 0;
+    }
+}
+
+void shim_give_up_value(shim_driver *d) {
+    if (d->links != NULL) {
+        d->links[d->fault].failed++;
+        d->held--;
+    } else {
+        d->failed++;
+        d->step = STEP_JUDGED;
+    }
 }
 
 /* [-1, +1, m] */

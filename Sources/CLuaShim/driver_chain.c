@@ -43,10 +43,13 @@ static void ask(lua_State *L, shim_driver *d, int want, int stage, int step, lua
 /* The error on top is the stage's: the host judges it, and then the value is done with. Where nothing can wait for the
  * host it goes on as the error of whoever emitted. [-0, +0, e] */
 static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
-    if (!shim_can_wait(L))
-        lua_error(L);
-    value_failed(L, d, stage);
+    bool waits = shim_can_wait(L);
+    if (waits)
+        value_failed(L, d, stage);
     d->links[stage].failed++;
+    d->held--;
+    if (!waits)
+        lua_error(L);
     d->fault = stage;
     lua_rawsetp(L, LUA_REGISTRYINDEX, error_key(d));
     lua_pushvalue(L, VALUE);
@@ -72,7 +75,8 @@ static int call(lua_State *L, const shim_link *link, int stage, lua_KFunction ag
 }
 
 /* The result of a stage's function is on top. True: the value at VALUE goes on to the next stage. [-0, +0, m] */
-static bool settle(lua_State *L, shim_link *link, int stage) {
+static bool settle(lua_State *L, shim_driver *d, int stage) {
+    shim_link *link = &d->links[stage];
     switch (link->stage) {
     case SHIM_STAGE_MAP:
         if (lua_isnil(L, -1)) {
@@ -93,23 +97,36 @@ static bool settle(lua_State *L, shim_link *link, int stage) {
     case SHIM_STAGE_REDUCE:
         lua_pushvalue(L, -1);
         lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
-        if (link->stage == SHIM_STAGE_REDUCE)
+        if (link->stage == SHIM_STAGE_REDUCE) {
+            d->consumed++;
             return false;
+        }
         lua_replace(L, VALUE);
         return true;
     default: /* a flat_map has emitted what it makes */
+        d->consumed++;
         return false;
     }
+}
+
+/* A value inside the chain finds nobody any more. [-0, +0, -] */
+static void drop(shim_driver *d) {
+    d->dropped++;
+    d->held--;
 }
 
 /* Takes the value at VALUE through the stages, from `stage` at `step` on, until it is done with. Whatever waits does not
  * return here but in `again`. `own`: the stage of the emit that runs this, or -1. [-0, +0, e] */
 static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, int own, lua_KFunction again) {
+    bool is_made = own == d->length - 1; /* by the last stage's own emit: it is a value once it is written */
     for (;;) {
         switch (step) {
         case STEP_CALL:
-            if (d->closed)
+            if (d->closed) {
+                if (!is_made)
+                    drop(d);
                 return;
+            }
             if (stage == d->length) {
                 step = STEP_SEND;
                 continue;
@@ -125,29 +142,37 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
         case STEP_CALLED:
             if (status != LUA_OK && status != LUA_YIELD)
                 fail(L, d, stage, again);
-            if (!settle(L, &d->links[stage], stage))
+            if (!settle(L, d, stage)) {
+                d->held--;
                 return;
+            }
             stage++;
             step = STEP_CALL;
             continue;
         case STEP_SEND:
-            if (d->closed)
+            if (d->closed || d->late != 0) { /* emit says so */
+                if (!is_made)
+                    drop(d);
                 return;
-            if (d->late != 0) { /* emit says so */
-                d->emitted++;
-                d->lost++;
-                return;
+            }
+            if (!is_made && (!has_room(d) || d->rendezvous) && !shim_can_wait(L)) { /* `ask` raises */
+                d->failed++;
+                d->held--;
             }
             if (!has_room(d))
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_SEND, again);
             if (d->rendezvous && !shim_can_wait(L))
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_SEND, again); /* raises, before anything is written */
             if (emit_value(L, VALUE, d) != 0) {
-                if (own == d->length - 1)
+                if (is_made)
                     luaL_error(L, "%s", d->problem.text); /* its own function made it */
                 lua_pushstring(L, d->problem.text);
                 fail(L, d, d->length - 1, again);
             }
+            if (is_made)
+                d->created++;
+            else
+                d->held--;
             if (d->rendezvous)
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_DONE, again);
             return;
@@ -189,6 +214,7 @@ static int loop(lua_State *L, int status, lua_KContext context) {
             continue;
         }
         d->received++;
+        d->held++;
         shim_decode(L, d->message);
         lua_replace(L, VALUE);
         stage = 0;
@@ -234,6 +260,10 @@ static int emit(lua_State *L) {
         return luaL_error(L, "%s", d->problem.text);
     }
     lua_pushcfunction(L, shim_message_handler);
+    if (own < d->length - 1) {
+        d->created++;
+        d->held++;
+    }
     pass(L, d, own + 1, STEP_CALL, LUA_OK, own, emit_again);
     return emitted(L, d, own);
 }

@@ -122,6 +122,10 @@ int shim_message_handler(lua_State *L);
 /* Arms the one-shot hook on the running coroutine. Only on the thread that runs it (signal handler, allocator). */
 void shim_arm_hook(shim_vm *vm);
 
+/* The hook's answer for a C function, which no hook reaches: ends or cancels the script if that is asked. True: a preemption
+ * is owed, and the function may yield. bounded.h. [-0, +0, e] */
+bool shim_answer(lua_State *L);
+
 /* For an encoder, which no hook reaches: whether it is to give up, as what it writes is large and nobody waits for it. */
 static inline bool shim_gives_up(lua_State *L, const shim_buffer *out) {
     return out->used > 1 << 20 &&

@@ -9,10 +9,12 @@
 
 _Thread_local shim_vm *shim_current;
 
+static void interrupt(lua_State *L, lua_Debug *ar);
+
 /* Leaves the Lua code that runs for the host, for good or until the next resume. [-0, +0, e] */
 static void leave(lua_State *L, shim_vm *vm, int op) {
     vm->op = op;
-    lua_yield(L, 0); /* inside a hook: returns here, and the VM yields as soon as the hook has returned */
+    lua_yield(L, 0); /* inside a hook: returns here, and the VM yields as soon as the hook has returned; in a C function: does not */
 }
 
 /* Over the soft limit: a collection may be all that is needed; else the worker is to be stopped. [-0, +0, -] */
@@ -25,13 +27,9 @@ static void relieve_memory(lua_State *L, shim_vm *vm) {
     }
 }
 
-/* The hook: decided by the control word alone, never by what the script does. [-0, +0, e] */
-static void interrupt(lua_State *L, lua_Debug *ar) {
-    (void)ar;
-    shim_vm *vm = vm_of(L);
-    lua_sethook(L, NULL, 0, 0);
-    if (L != vm->running)
-        return; /* a new coroutine inherits its creator's hook, and is not the one that was meant */
+/* What the control word asks of the script that runs, but for a preemption. True: the hook's function is to return, as the
+ * coroutine yields for good; where no hook runs it then does not return at all. [-0, +0, e] */
+static bool obey_control(lua_State *L, shim_vm *vm) {
     uint32_t control = atomic_load(&vm->control);
     if (control & SHIM_CONTROL_MEMORY) {
         relieve_memory(L, vm);
@@ -41,12 +39,11 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
         atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
         control |= SHIM_CONTROL_KILL;
     }
-    bool yieldable = vm->chain_yieldable && lua_isyieldable(L);
     if (control & SHIM_CONTROL_KILL) {
         shim_where(L, vm->stopped_at, sizeof vm->stopped_at);
         if (lua_isyieldable(L)) {
             leave(L, vm, SHIM_OP_KILL);
-            return;
+            return true;
         }
         /* A C boundary: raise until a frame is reached that can yield; every instruction counts until then. */
         lua_sethook(L, interrupt, LUA_MASKCOUNT, 1);
@@ -58,10 +55,30 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
         lua_pushstring(L, control & SHIM_CONTROL_DEADLINE ? "deadline exceeded" : "canceled");
         lua_error(L);
     }
-    if (yieldable)
+    return false;
+}
+
+/* The hook: decided by the control word alone, never by what the script does. [-0, +0, e] */
+static void interrupt(lua_State *L, lua_Debug *ar) {
+    (void)ar;
+    shim_vm *vm = vm_of(L);
+    lua_sethook(L, NULL, 0, 0);
+    if (L != vm->running)
+        return; /* a new coroutine inherits its creator's hook, and is not the one that was meant */
+    if (obey_control(L, vm))
+        return;
+    if (vm->chain_yieldable && lua_isyieldable(L))
         leave(L, vm, SHIM_OP_PREEMPT);
     else
         lua_sethook(L, interrupt, LUA_MASKCOUNT, 1000); /* try again soon */
+}
+
+bool shim_answer(lua_State *L) {
+    shim_vm *vm = vm_of(L);
+    if (L != vm->running || !lua_checkstack(L, 2))
+        return false;
+    obey_control(L, vm);
+    return lua_gethookmask(L) != 0 && vm->chain_yieldable && lua_isyieldable(L);
 }
 
 void shim_arm_hook(shim_vm *vm) {

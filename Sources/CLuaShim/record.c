@@ -218,7 +218,9 @@ void shim_record_settle(lua_State *L, int index, shim_record *r) {
     shim_record_fill(L, index, r);
     lua_pushnil(L);
     lua_rawsetp(L, index, SHIM_RECORD_KEY);
-    lua_pushnil(L);
+    /* An array without elements stays one, as it does where a text is decoded at once. */
+    if (is_array(r) && lua_rawlen(L, index) == 0) lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_array);
+    else lua_pushnil(L);
     lua_setmetatable(L, index);
     if (vm->record == r) vm->record_table = NULL;
 }
@@ -262,6 +264,7 @@ void shim_push_json_record(lua_State *L, const char *text, uint32_t length) {
     msg_header *message;
     uint32_t size = msg_padded(MSG_TEXT_OFFSET + length);
     shim_record *r = push_owned(L, size, false, &message);
+    memset((char *)message + size - 8, 0, 8); /* the padding, before the text */
     *message = (msg_header){size, MSG_JSON, 0, 0};
     memcpy(message + 1, &length, sizeof length);
     memcpy((char *)message + MSG_TEXT_OFFSET, text, length);

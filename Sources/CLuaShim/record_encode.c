@@ -321,7 +321,7 @@ static int text_body(lua_State *L) {
 static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out, shim_problem *problem, json_form form) {
     const char *text = msg_text(r->message);
     size_t begin = out->used, kept = (size_t)(last_brace(text, text + msg_text_length(r->message)) - text);
-    if (!shim_buffer_append(out, text, kept)) return -1;
+    if (!shim_buffer_append(out, text, kept)) return fail(problem, "not enough memory");
     if (shim_json_encode_as(L, index, out, problem, form) != 0) {
         out->used = begin;
         return -1;
@@ -329,7 +329,7 @@ static int append_new(lua_State *L, int index, shim_record *r, shim_buffer *out,
     uint8_t *brace = out->bytes + begin + kept;
     if (brace[1] == '}') { /* set, and taken back */
         out->used = begin;
-        return shim_buffer_append(out, text, msg_text_length(r->message)) ? 0 : -1;
+        return shim_buffer_append(out, text, msg_text_length(r->message)) ? 0 : fail(problem, "not enough memory");
     }
     *brace = ',';
     return 0;

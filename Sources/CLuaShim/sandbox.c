@@ -4,6 +4,7 @@
  * Every function here and in the tables is a light C function, without upvalues: an image names them by their
  * pointers. What a stock function kept in an upvalue lies in the registry, under the static keys below.
  */
+#include "bounded.h"
 #include "record.h"
 #include <math.h>
 #include <string.h>
@@ -448,6 +449,8 @@ static void open_string(lua_State *L) {
     };
     open_stock(L, luaopen_string);
     keep(L, lua_gettop(L), allowed);
+    luaL_setfuncs(L, shim_bounded_string, 0);
+    luaL_setfuncs(L, shim_bounded_pattern, 0);
     publish(L, "string");
     lua_pushliteral(L, "");
     lua_getmetatable(L, -1);
@@ -477,10 +480,11 @@ static void open_os(lua_State *L) {
     publish(L, "os");
 }
 
-/* [-0, +0, e] */
-static void open_simple(lua_State *L, lua_CFunction opener, const char *name, const char *const *allowed) {
+/* A stock library, with some functions of our own in it. [-0, +0, e] */
+static void open_simple(lua_State *L, lua_CFunction opener, const char *name, const char *const *allowed, const luaL_Reg *own) {
     open_stock(L, opener);
     keep(L, lua_gettop(L), allowed);
+    if (own != NULL) luaL_setfuncs(L, own, 0);
     publish(L, name);
 }
 
@@ -520,10 +524,10 @@ void shim_open_sandbox(lua_State *L) {
     luaL_checkstack(L, 20, "no room for opening the libraries");
     shim_open_registry(L);
     open_base(L);
-    open_simple(L, luaopen_table, "table", table_names);
+    open_simple(L, luaopen_table, "table", table_names, shim_bounded_table);
     open_string(L);
     open_math(L);
-    open_simple(L, luaopen_utf8, "utf8", utf8_names);
+    open_simple(L, luaopen_utf8, "utf8", utf8_names, NULL);
     open_os(L);
     shim_open_coroutine(L);
     publish(L, "coroutine");

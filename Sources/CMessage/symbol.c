@@ -64,3 +64,5 @@ const char *msg_symbol_name(uint32_t symbol, size_t *length) {
     *length = entries[symbol].length;
     return entries[symbol].name;
 }
+
+bool msg_symbol_exists(uint32_t symbol) { return symbol < MSG_SYMBOLS && entries[symbol].name != NULL; }

@@ -47,12 +47,9 @@ extension StageDriver {
     }
     /// The context in which `emit` waited has ended; it returns nil and the reason.
     public func setLate(isDeadline: Bool) { driver.pointee.late = isDeadline ? 2 : 1 }
-    /// Values that were emitted and lost by that.
-    public var lost: Int { Int(driver.pointee.lost) }
-
     /// The task was stopped: the value is its stage's failure, and nobody has one any more.
     public func giveUpValue() {
-        if isChain { driver.pointee.links[faultyLink].failed += 1 } else { driver.pointee.failed += 1 }
+        shim_give_up_value(driver)
         forgetValues()
     }
 

@@ -152,6 +152,14 @@ public final class StageDriver {
     /// Values that the function dropped by its result.
     public var filtered: UInt64 { links.reduce(driver.pointee.filtered) { $0 + $1.filtered } }
     public var failed: UInt64 { links.reduce(driver.pointee.failed) { $0 + $1.failed } }
+    /// Values that `emit` made.
+    public var created: UInt64 { driver.pointee.created }
+    /// Values that a flat map, a reduce or a sink has taken and done with.
+    public var consumed: UInt64 { driver.pointee.consumed }
+    /// Values for whose results nobody was there any more.
+    public var dropped: UInt64 { driver.pointee.dropped }
+    /// Values that were taken and of which nothing is known yet: lost where no task drives it any more.
+    public var inHand: UInt64 { shim_values_in_hand(driver) }
     /// Marks read, which are neither received nor emitted.
     public var marks: UInt64 { driver.pointee.marks }
 

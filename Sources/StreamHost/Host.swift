@@ -19,6 +19,8 @@ public struct Host: Sendable {
 
     /// Threads that run scripts. Default: one a core.
     public var threads: Int?
+    /// Nanoseconds that a script computes at a time before others have their turn. Default: 8 ms.
+    public var slice: Int64?
     /// Bytes of memory of each isolated worker.
     public var workerMemory = 256 << 20
     private var functions: [String: HostFunction] = [:]
@@ -70,6 +72,7 @@ public struct Host: Sendable {
         let run = HostRun()
         var configuration = ThreadScheduler.Configuration()
         if let threads { configuration.threads = max(1, threads) }
+        if let slice { configuration.slice = max(1_000_000, slice) }
         configuration.interruptSignal = SIGURG
         configuration.onThreadStart = { Run.attachThread() }
         let scheduler = ThreadScheduler(configuration)

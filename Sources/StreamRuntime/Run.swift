@@ -50,7 +50,9 @@ public struct RunEnvironment: Sendable {
     public var test: TestCase?
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
-    /// A bug put there by a test.
+    /// A planted bug, so that the tests can be tested; nil everywhere else.
+    package var accountFault: AccountFault?
+    /// The same of what ends workers.
     package var planted: RunFault?
 
     public init(
@@ -83,14 +85,6 @@ public struct RunResult: Sendable {
     public var account = Account()
 }
 
-/// Counts of values: created = delivered + filtered + failed + dropped, where a stage that makes several values of one
-/// creates the others.
-public struct Account: Sendable, Equatable {
-    public var created = 0, delivered = 0, filtered = 0, failed = 0, dropped = 0
-    public init() {}
-    public var isBalanced: Bool { created == delivered + filtered + failed + dropped }
-}
-
 /// A run in progress. It ends when the top level, every pipeline and every task have; `onEnd` is called once then.
 public final class Run: @unchecked Sendable {  // `lock` guards what many workers change
     /// Nanoseconds that a computing task has to end by itself after its context ended.
@@ -120,6 +114,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var readers = Living<ByteSourceStopper>()
     /// Where the pipeline was declared that reads standard input.
     private var standardInput: (place: String, reader: ObjectIdentifier)?
+    /// What the checks of the pipelines' accounts have found.
+    private var misaccounted: [String] = []
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
     /// Of pipelines that have ended.
     private var progressed = RunProgress()
@@ -227,6 +223,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
                 failedPipelines.append(pipeline)
             }
             result.account.add(pipeline.account)
+            misaccounted += pipeline.accountProblems
             progressed.add(pipeline.progress)
             return isDraining && pipelines.isEmpty
         }
@@ -434,6 +431,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             return unreceived
         }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
+        // A bug of ours: it must be seen.
+        for problem in lock.withLock({ misaccounted }) { fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)")) }
         let (result, left, tickers) = lock.withLock {
             isOver = true
             defer { workers = Living() }
@@ -466,14 +465,4 @@ private struct Living<Element: AnyObject> {
         members[ObjectIdentifier(element)] = (arrivals, element)
     }
     mutating func remove(_ element: Element) { members[ObjectIdentifier(element)] = nil }
-}
-
-extension Account {
-    mutating func add(_ other: Account) {
-        created += other.created
-        delivered += other.delivered
-        filtered += other.filtered
-        failed += other.failed
-        dropped += other.dropped
-    }
 }

@@ -6,6 +6,8 @@ import StreamRuntime
 struct ScriptRunner {
     /// Nanoseconds.
     let drainTimeout: Int64
+    /// Nanoseconds; nil: the host's.
+    var slice: Int64?
     /// What shows how the run goes on; nil: nothing does.
     var progress: Progress?
 
@@ -21,7 +23,9 @@ struct ScriptRunner {
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
         let run: HostRun
-        do throws(Host.Problem) { run = try Host().start(path: path, arguments: arguments) } catch {
+        var host = Host()
+        host.slice = slice
+        do throws(Host.Problem) { run = try host.start(path: path, arguments: arguments) } catch {
             report(error.description)
             return 2
         }

@@ -43,6 +43,10 @@ struct RunCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How long a run lasts before its progress shows.", visibility: .hidden))
     var progressDelay = Self.defaultProgressDelay
 
+    @Option(
+        help: ArgumentHelp("How long a script computes before others have their turn.", visibility: .hidden))
+    var slice: String?
+
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
 
@@ -71,11 +75,14 @@ struct RunCommand: ParsableCommand {
         if Quantity.nanoseconds(progressDelay) == nil {
             throw ValidationError("--progress-delay expects a duration such as \"2s\", got '\(progressDelay)'.")
         }
+        if let slice, Quantity.nanoseconds(slice) == nil {
+            throw ValidationError("--slice expects a duration such as \"8ms\", got '\(slice)'.")
+        }
     }
 
     func run() throws {
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!,
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!, slice: slice.flatMap { Quantity.nanoseconds($0) },
             progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!)
         ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.

@@ -9,7 +9,27 @@ extension Families {
     ]
 
     package static let plantedInFaults = [
-        PlantedBug("a batch that is lost", symptom: "balance") { schedule(FaultRun(seed: $0, planted: .lostBatch)) },
+        PlantedBug("a batch that is lost in a queue", symptom: "lost unsaid") {
+            schedule(FaultRun(seed: $0, account: .batchLostInQueue))
+        },
+        PlantedBug("a value that is counted twice", symptom: "came to its ends") {
+            schedule(FaultRun(seed: $0, account: .deliveredTwice))
+        },
+        PlantedBug("a drop that is not counted", symptom: "balance") {
+            schedule(FaultRun(seed: $0, account: .dropNotCounted))
+        },
+        PlantedBug("a stage that fails and is not torn down", symptom: "teardown") {
+            schedule(FaultRun(seed: $0, planted: .teardownSkipped))
+        },
+        PlantedBug("the value of a stopped worker that is not counted", symptom: "balance") {
+            schedule(FaultRun(seed: $0, planted: .stopNotCounted))
+        },
+        PlantedBug("results of an ordered stage that are passed on before their turn", symptom: "out of order") {
+            schedule(FaultRun(seed: $0, planted: .ticketsSwapped))
+        },
+        PlantedBug("a stopped worker that keeps its permit", symptom: "permits") {
+            schedule(FaultRun(seed: $0, planted: .holdingsKept))
+        },
     ]
 
     /// What a seed of the faults does: the script, what was done to it, what it wrote to standard error, what is wrong.

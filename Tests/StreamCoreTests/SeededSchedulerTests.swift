@@ -38,6 +38,42 @@ struct TimerQueueTests {
         #expect(queue.armed == 0 && queue.takeDue(9) == nil)
     }
 
+    /// Against a list of what is there: any order of arming, asking, disarming and firing.
+    @Test func thoseWithAQuestion_areListedFromTheLastArmedOrMoved() {
+        var random = SplitMix64(seed: 11)
+        var queue = TimerQueue()
+        var plain: [Timer] = [], listed: [Timer] = []
+        for step in 0..<4000 {
+            switch random.next() % 6 {
+            case 0, 1:
+                let timer = Timer(deadline: Int64(step), isAwaited: { true }) {}
+                queue.arm(timer)
+                listed.insert(timer, at: 0)
+            case 2:
+                let timer = timer(Int64(step))
+                queue.arm(timer)
+                plain.append(timer)
+            case 3:
+                guard let timer = listed.randomElement(using: &random) else { continue }
+                queue.moveToFront(timer)
+                listed.removeAll { $0 === timer }
+                listed.insert(timer, at: 0)
+            case 4:
+                guard let timer = listed.randomElement(using: &random) else { continue }
+                queue.disarm(timer)
+                queue.moveToFront(timer)  // it has no place any more
+                listed.removeAll { $0 === timer }
+            default:
+                guard let timer = queue.takeDue(.max) else { continue }
+                listed.removeAll { $0 === timer }
+                plain.removeAll { $0 === timer }
+            }
+            #expect(queue.unconditional == plain.count)
+            #expect(queue.questions().elementsEqual(listed, by: ===))
+            #expect(queue.questions(3).elementsEqual(listed.prefix(3), by: ===))
+        }
+    }
+
     @Test func disarmingNearlyAll_freesThem_andKeepsTheRest() {
         var queue = TimerQueue(), timers = (0..<1000).map { timer(Int64($0)) }
         weak var early = timers[0]

@@ -128,6 +128,32 @@ struct ThreadSchedulerTests {
         if status == 0 { pthread_key_delete(key) }
     }
 
+    /// Each job keeps its thread until the last one has run, which no thread is free for.
+    @Test func jobsThatDoNotReturn_keepNoOthersWaiting() {
+        let scheduler = started(threads: 2)
+        let isOpen = Atomic<Bool>(false), inside = Atomic<Int>(0)
+        let stuck = (0..<20).map { _ in
+            CallingJob(scheduler) {
+                inside.wrappingAdd(1, ordering: .relaxed)
+                _ = eventually { isOpen.load(ordering: .relaxed) }
+            }
+        }
+        for job in stuck { job.wake() }
+        #expect(eventually { inside.load(ordering: .relaxed) == 20 })
+        let last = CallingJob(scheduler) { isOpen.store(true, ordering: .relaxed) }
+        last.wake()
+        #expect(eventually { scheduler.isQuiescent })
+        let wasOpened = isOpen.load(ordering: .relaxed)
+        #expect(wasOpened)
+        // Those that were replaced have ended: the others go on as before.
+        let log = Log()
+        let again = (0..<10).map { number in CallingJob(scheduler) { log.add(number) } }
+        for job in again { job.wake() }
+        #expect(eventually { log.all.count == 10 })
+        scheduler.stop()
+        #expect(log.all.sorted() == Array(0..<10))
+    }
+
     @Test func stop_waitsForTheRunningJob_andDropsQueuedOnes() {
         let scheduler = started(threads: 1)
         let log = Log()
@@ -157,5 +183,34 @@ private final class BlockingJob: Job, @unchecked Sendable {  // immutable
         usleep(20_000)
         log.add(2)
         return .park
+    }
+}
+
+private final class CallingJob: Job, @unchecked Sendable {  // immutable
+    private let body: @Sendable () -> Void
+    init(_ scheduler: Scheduler, _ body: @escaping @Sendable () -> Void) {
+        self.body = body
+        super.init(scheduler: scheduler)
+    }
+    override func work() -> Outcome {
+        body()
+        return .park
+    }
+}
+
+@Suite struct TwoQueuesTests {
+    /// What comes out, by the names that went in: capitals used their slice up.
+    @Test(arguments: [
+        ("ab", "ab"), ("AB", "AB"), ("AaBb", "abAB"), ("Aabcdefghij", "abcdefghAij"),
+        ("ABabcdefghijklmnopq", "abcdefghAijklmnopBq"),
+    ]) func wokenJobsComeFirst_butNotForEver(_ names: String, _ expected: String) {
+        let scheduler = SeededScheduler(seed: 1)
+        var queues = TwoQueues()
+        let jobs = names.map { _ in CallingJob(scheduler) {} }
+        for (name, job) in zip(names, jobs) { queues.append(job, usedUp: name.isUppercase) }
+        var order = ""
+        while let job = queues.popFirst() { order.append(Array(names)[jobs.firstIndex { $0 === job }!]) }
+        #expect(order == expected)
+        #expect(queues.isEmpty)
     }
 }

@@ -110,7 +110,7 @@ struct FileSinkTests {
             start(
                 FileSink(path: path, append: true, format: .lines), from: channel, scheduler: scheduler,
                 context: Context(scheduler: scheduler)
-            ) { _, delivered, left in counts.set((delivered, left)) }
+            ) { counts.set(($1.delivered, $1.left + $1.lost)) }
             let ended = eventually { counts.get != nil }
             #expect(ended)
             let isFull = path == "/dev/full"
@@ -208,7 +208,7 @@ struct FileSinkTests {
         start(
             FileSink(writer: writer, format: .lines), from: channel, scheduler: scheduler,
             context: Context(scheduler: scheduler)
-        ) { failure, _, _ in ended.set(failure) }
+        ) { failure, _ in ended.set(failure) }
         withMessage("a") { _ = channel.trySend($0) }
         #expect(eventually { ended.get != nil })
         #expect(ended.get?.isBrokenPipe == true)
@@ -227,7 +227,7 @@ struct FileSinkTests {
         let isOver = Box(false)
         start(
             FileSink(writer: writer, format: .lines), from: channel, scheduler: scheduler, context: context
-        ) { _, _, _ in isOver.set(true) }
+        ) { _, _ in isOver.set(true) }
         withMessage("a") { _ = channel.trySend($0) }
         usleep(30_000)
         #expect(!isOver.get)

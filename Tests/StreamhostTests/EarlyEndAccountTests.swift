@@ -32,7 +32,7 @@ import Testing
                 local left = 0
                 while feed:try_recv() do left = left + 1 end
                 local s = p:stats()
-                print(s.delivered, sent == s.dropped + left, s.created == s.dropped, s.drops.ended == s.dropped)
+                print(s.delivered, sent == s.dropped + left, s.created == s.dropped + s.returned, s.drops.ended == s.dropped)
                 """)
             #expect(outcome.output == "0\ttrue\ttrue\ttrue\n", "\(stage): \(outcome.output)\(outcome.errors)")
         }

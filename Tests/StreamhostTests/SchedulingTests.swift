@@ -80,6 +80,38 @@ import Testing
         #expect(outcome.status == 0)
     }
 
+    /// Places that Lua cannot leave before the function returns; there are more of them than threads.
+    @Test func loopsInsideFunctionsThatLuaCannotLeave_keepNobodyWaitingAndCanBeCancelled() throws {
+        let outcome = try CommandLine.run(
+            Self.begin + """
+                local function loop() while true do end end
+                local lying = setmetatable({}, { __index = loop, __len = function() return 3 end, __tostring = loop })
+                local less = { __lt = loop }
+                local loops = {
+                  function() table.sort({ 3, 1, 2 }, loop) end,
+                  function() table.sort { setmetatable({}, less), setmetatable({}, less) } end,
+                  function() return (("x"):gsub("x", loop)) end,
+                  function() tostring(lying) end,
+                  function() ("%s"):format(lying) end,
+                  function() load(loop) end,
+                  function() table.concat(lying) end,
+                }
+                local running = {}
+                for i, body in ipairs(loops) do
+                  running[i] = stream.from(stream.values { 1 }):each("loop " .. i, body):to(stream.null_sink())
+                end
+                stream.sleep("50ms")
+                local sum = stream.from(stream.range(1, 1000)):map("plus", function(v) return v + 1 end)
+                  :reduce("sum", 0, function(a, v) return a + v end):collect()[1]
+                print(sum)
+                for _, pipeline in ipairs(running) do pipeline:cancel("enough") end
+                for _, pipeline in ipairs(running) do print(pipeline:wait()) end
+                """)
+        #expect(outcome.output == "501500\n" + String(repeating: "nil\tenough\n", count: 7))
+        #expect(outcome.errors == "")
+        #expect(outcome.status == 0)
+    }
+
     @Test func task_canBeCancelled() throws {
         let outcome = try CommandLine.run(
             Self.begin + """

@@ -7,6 +7,7 @@ import tempfile
 import decisions
 import measure
 import memory
+import preemption
 import setting
 from workloads import STARTUP_SECONDS
 
@@ -180,7 +181,9 @@ def main():
     if any(row["compared"] == "values" for row in rows):
         show("")
         show("¹ The outputs are the same values, line by line; order of fields or spelling of numbers differ.")
-    for name, run in (("decisions", decisions.decisions), ("parked", memory.parked), ("memory", memory.large)):
+    for name, run in (
+            ("decisions", decisions.decisions), ("preemption", preemption.preemption), ("parked", memory.parked),
+            ("memory", memory.large)):
         if chosen.wanted(name):
             results = run(chosen)
             if not extra:

@@ -308,6 +308,10 @@ typedef struct shim_driver {
     const msg_header *message; /* the value in hand, or NULL */
     struct shim_record *record; /* the transient record, or NULL: record.h */
     uint64_t received, emitted, filtered, failed;
+    uint64_t created;       /* values that `emit` made */
+    uint64_t consumed;      /* values that a flat_map, a reduce or a sink has taken and done with */
+    uint64_t dropped;       /* values for whose results nobody was there any more */
+    uint64_t held;          /* of a chain: values inside it, of which none of that is known yet */
     uint64_t marks;         /* MSG_MARK read: passed on, and neither received nor emitted */
     shim_problem problem;
     lua_State *owner;       /* the task that drives it now; only that one may emit, since only it is served */
@@ -323,7 +327,6 @@ typedef struct shim_driver {
     bool fresh;             /* a value has come since the host made contexts */
     bool overdue;           /* a function computes although its value's time is over: it is being stopped */
     int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
-    uint64_t lost;          /* values emitted by a chain that found no room because of that */
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -331,6 +334,11 @@ typedef struct shim_driver {
 bool shim_lets_go(lua_State *L, int index, unsigned parameter, bool returns);
 /* Pushes the driver's function: call it with fn [, initial state] as a task. [-0, +1, -] false: error pushed */
 bool shim_push_driver(lua_State *L, shim_driver *driver);
+/* Values that were taken and of which nothing is known yet: their functions have them, or their results wait for room. When
+ * its task has ended they are lost. */
+uint64_t shim_values_in_hand(const shim_driver *driver);
+/* The task was stopped: the value in hand has failed (of a chain the one that stage `fault` has). */
+void shim_give_up_value(shim_driver *driver);
 /* Pushes the traceback of `co` as a string, "" on no memory. [-0, +1, -] */
 void shim_push_traceback(lua_State *L, lua_State *co);
 #define SHIM_NOBODY_LISTENS "emit: nobody wants more values, and it has been told so"

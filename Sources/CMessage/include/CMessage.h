@@ -76,4 +76,5 @@ static inline const uint32_t *msg_offsets(const msg_header *message) {
 #include "shape.h"
 #include "json_text.h"
 #include "json_check.h"
+#include "message_check.h"
 #endif

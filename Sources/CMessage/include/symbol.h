@@ -5,6 +5,7 @@
  * name itself travels. All functions may be called on any thread; only the making of a new symbol takes a lock. */
 #ifndef CMESSAGE_SYMBOL_H
 #define CMESSAGE_SYMBOL_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,4 +18,6 @@ uint32_t msg_symbol(const char *name, size_t length);
 uint32_t msg_symbol_find(const char *name, size_t length);
 /* The name of a symbol; valid for ever. */
 const char *msg_symbol_name(uint32_t symbol, size_t *length);
+/* False: no symbol has that number. */
+bool msg_symbol_exists(uint32_t symbol);
 #endif

@@ -26,6 +26,8 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public let name: String
     /// What lives as long as this channel: who will close it. Set before others see the channel.
     public var keeper: AnyObject?
+    /// Of a link of a pipeline that a script's function has in hand. Set before others see the channel.
+    @exclusivity(unchecked) public var exposure: ExposedLink?
 
     /// Who waits on a channel, under which generation of its waiter. Plain memory, which is copied without counting:
     /// it holds the waiter and the seat from the enqueueing on, and whoever takes it out of its queue lets go of them.
@@ -89,8 +91,15 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     public convenience init(
         capacity: Int, bytes: Int, name: String, policy: OverflowPolicy, scheduler: Scheduler
     ) {
+        self.init(capacity: capacity, bytes: bytes, name: name, policy: policy, scheduler: scheduler, fault: nil)
+    }
+
+    /// The same with a planted bug.
+    package convenience init(
+        capacity: Int, bytes: Int, name: String, policy: OverflowPolicy, scheduler: Scheduler, fault: ChannelFault?
+    ) {
         let shedding = policy.overflow == .block ? nil : Shedding(policy, scheduler)
-        self.init(capacity: capacity, bytes: bytes, name: name, fault: nil, shedding: shedding)
+        self.init(capacity: capacity, bytes: bytes, name: name, fault: fault, shedding: shedding)
     }
 
     /// With a planted bug: it exists so that the tests can be tested.
@@ -304,8 +313,13 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
                 return false
             }
             sent += UInt64(batch.count)
-            state.commit(bytes: batch.byteCount)
-            stored.append(batch)
+            // A planted bug: a batch is lost. It exists so that the tests can be tested.
+            if state.fault == .batchLost && sent > 3 {
+                state.release(batch.drop())
+            } else {
+                state.commit(bytes: batch.byteCount)
+                stored.append(batch)
+            }
         }
         state.release(unused)
         var served = serveReceivers()

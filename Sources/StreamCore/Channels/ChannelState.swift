@@ -2,7 +2,7 @@
 import DequeModule
 
 /// Bugs that the tests plant in a channel to see that their checks find them.
-package enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded, doubleSelect }
+package enum ChannelFault: CaseIterable { case lostWakeUp, valueLostAtClose, capacityExceeded, doubleSelect, batchLost }
 
 /// Counts, bytes and queues of one channel. `Party` is whoever waits; `claim` asks whether that wait is still open, and takes
 /// it if it is.

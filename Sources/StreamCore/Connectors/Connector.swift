@@ -97,6 +97,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     public private(set) var isClosed = false
     /// Its queue was full, and that is a failure.
     public private(set) var isFull = false
+    /// Values that the source has made.
+    public private(set) var created = 0
     /// Values handed over.
     public private(set) var sent = 0
     /// Values that were gathered and found nobody.
@@ -212,6 +214,7 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     }
 
     private func takeBatch() -> Batch {
+        created += count
         defer {
             lastUsed = used
             bytes = nil
@@ -301,18 +304,25 @@ public func start(
     }
 }
 
+/// What became of the values that a sink was fed.
+public struct SinkCounts: Sendable {
+    /// Taken from the channel; and those that were still there when the sink ended, which were dropped.
+    public var taken = 0, left = 0
+    /// Taken by the sink, and it has not lost them; and those that it lost, or was not given any more.
+    public var delivered = 0, lost = 0
+}
+
 /// Feeds `sink` from `channel` on a thread of its own, until the channel is closed and empty, the context ends, or the
-/// sink fails. `done` gets the error, or nil, and how many values were delivered; the channel's reading side is closed
-/// before, and `left` values were dropped by that, or lost by the sink.
+/// sink fails. `done` gets the error, or nil, and what became of the values; the channel's reading side is closed before.
 public func start(
     _ sink: any HostSink, from channel: Channel, scheduler: Scheduler, context: Context,
-    done: @escaping @Sendable (_ failure: ConnectorError?, _ delivered: Int, _ left: Int) -> Void
+    done: @escaping @Sendable (_ failure: ConnectorError?, _ counts: SinkCounts) -> Void
 ) {
     let parker = ThreadParker(scheduler: scheduler, context: context)
     parker.seat.start(stack: 512 << 10) {
         let canceller = SinkCanceller(sink)
         var failure: ConnectorError?
-        var delivered = 0, left = 0
+        var counts = SinkCounts()
         do throws(ConnectorError) {
             let isLive = context.add(parker) && context.add(canceller)
             try sink.open()
@@ -342,15 +352,16 @@ public func start(
                     }
                     guard let batch = taken else { continue }
                     let count = batch.count, bytes = batch.byteCount
+                    counts.taken += count
                     do throws(ConnectorError) {
                         while let message = batch.first {
                             try sink.write(message)
                             message.releaseObjects()
                             batch.removeFirst()
-                            delivered += 1
+                            counts.delivered += 1
                         }
                     } catch {
-                        left += batch.drop()
+                        counts.lost += batch.drop()
                         throw error
                     }
                     channel.credit(count, bytes: bytes, all: false)
@@ -361,10 +372,12 @@ public func start(
         context.remove(parker)
         context.remove(canceller)
         do throws(ConnectorError) { try sink.close() } catch { failure = failure ?? error }
-        let lost = min(sink.lost, delivered)
-        delivered -= lost
-        left += lost + channel.closeReading().drop()
-        done(failure, delivered, left)
+        // What it had taken and lost afterwards was not delivered.
+        let lost = min(sink.lost, counts.delivered)
+        counts.delivered -= lost
+        counts.lost += lost
+        counts.left = channel.closeReading().drop()
+        done(failure, counts)
     }
 }
 

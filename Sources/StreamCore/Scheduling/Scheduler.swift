@@ -56,13 +56,16 @@ open class Scheduler: @unchecked Sendable {  // `activity` is atomic; subclasses
 }
 
 /// A moment at which `fire` is called, with no lock held, unless it is disarmed before.
-public final class Timer: @unchecked Sendable {  // `position` is the scheduler's, under its lock
+public final class Timer: @unchecked Sendable {  // what changes is the scheduler's, under its lock
     public let deadline: Int64
     let order: UInt64
     /// Whether someone waits for it now; nil: always.
     let isAwaited: (@Sendable () -> Bool)?
     let fire: @Sendable () -> Void
     var state = State.idle
+    // Its neighbours in the scheduler's queue, where it has a question.
+    unowned(unsafe) var before: Timer?
+    unowned(unsafe) var after: Timer?
     enum State { case idle, armed, over }
 
     private static let orders = Atomic<UInt64>(0)

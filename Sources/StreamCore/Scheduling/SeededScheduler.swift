@@ -33,7 +33,7 @@ public final class SeededScheduler: Scheduler, @unchecked Sendable {  // one thr
     public override func arm(_ timer: Timer) { timers.arm(timer) }
     public override func disarm(_ timer: Timer) { timers.disarm(timer) }
     public override var armedTimers: Int {
-        timers.unconditional + timers.questions.count(where: { $0() })
+        timers.unconditional + timers.questions().count(where: { $0.isAwaited!() })
     }
     public override func makeSeat() -> ThreadSeat { TurnSeat(scheduler: self) }
     public override func batchLimit(_ most: Int) -> Int { 1 + Int(generator.next() % UInt64(most)) }

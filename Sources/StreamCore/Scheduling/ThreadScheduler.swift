@@ -1,7 +1,6 @@
 // The scheduler of real runs: a thread a core, and one thread for timers and for slices that are too old.
 import CLimiter
 import CMessage
-import DequeModule
 import Glibc
 import Synchronization
 
@@ -11,7 +10,12 @@ import Synchronization
 /// core; what was there goes to the shared queue. An idle thread takes from the shared queue, then from the next
 /// places of others. The timer thread ticks each millisecond while jobs run: a thread whose job runs longer than a
 /// slice is sent `interruptSignal`, whose handler (installed by whoever runs code that does not return by itself)
-/// makes the job return `.again`.
+/// makes the job return `.again`. Where that cannot be, and others wait, another thread takes its place (as Go's monitor
+/// hands on the processor of a thread in a system call), and the thread ends when its job returns: no job keeps others
+/// waiting for long.
+///
+/// Jobs that were woken come before those that used their slice up, so who waits for a timer or a message is not behind
+/// all that compute.
 public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` guards the queue, the rest is atomic
     public struct Configuration: Sendable {
         public var threads: Int
@@ -26,15 +30,22 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         public init(threads: Int = Int(msg_processors())) { self.threads = threads }
     }
 
-    /// What is known of one thread.
-    private final class Place: @unchecked Sendable {  // atomics; `thread` is set before jobs run
+    /// One thread, and the place that it serves.
+    private final class Runner: @unchecked Sendable {  // atomics; the rest is set before jobs run, or the timer thread's
+        let place: Int
         /// Which slice it runs, 0 between jobs. Not when that began: where two jobs alternate, reading the clock for each
         /// slice would be a twentieth of what they do.
         let slice = Atomic<Int>(0)
-        var thread = pthread_t()
+        /// Another thread serves its place; it ends after its job.
+        let isReplaced = Atomic<Bool>(false)
+        /// It will be joined at once.
+        let hasEnded = Atomic<Bool>(false)
+        @exclusivity(unchecked) var thread = pthread_t()
         // The timer thread's: which slice it saw last, and since when.
         @exclusivity(unchecked) var seen = 0
         @exclusivity(unchecked) var seenSince: Int64 = 0
+
+        init(place: Int) { self.place = place }
     }
 
     /// The next job of each place: in plain memory, since idle threads look at them again and again, and a reference
@@ -47,20 +58,26 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         return old.map { Unmanaged<Job>.fromOpaque($0).takeRetainedValue() }
     }
 
+    /// So many timers that count only while someone waits for them are asked before all are.
+    private static let firstAsked = 16
     private static let lookAtQueueEach = 32
+    /// Threads that are replaced and have not ended, at most.
+    private static let mostReplaced = 256
     private static let wakePause: Int64 = 40_000
     private static let tick: Int64 = 1_000_000
     /// How often an idle thread looks for a job before it sleeps: about 10 us at most.
     private static let longestSpin = 200, shortestSpin = 10
 
     private let configuration: Configuration
-    private let places: [Place]
-    private var pthreads: [pthread_t] = []
+    /// By place. The timer thread's, from `start` to `stop`.
+    private var runners: [Runner]
+    /// The same of those that were replaced, and have not ended.
+    private var replaced: [Runner] = []
     private let key: pthread_key_t
 
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let work = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var queue = Deque<Job>()
+    private var queue = TwoQueues()
     private var sleepers = 0
     private var stopping = false
     private let queued = Atomic<Int>(0)
@@ -79,7 +96,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     public init(_ configuration: Configuration = Configuration()) {
         self.configuration = configuration
-        places = (0..<configuration.threads).map { _ in Place() }
+        runners = (0..<configuration.threads).map { Runner(place: $0) }
         nexts = .allocate(capacity: configuration.threads)
         for index in 0..<configuration.threads { (nexts + index).initialize(to: Atomic(nil)) }
         var key = pthread_key_t()
@@ -114,14 +131,15 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     /// Starts the threads. They run until `stop`.
     public func start() {
-        for index in places.indices {
-            places[index].thread = spawn(stack: configuration.stackSize) { [self] in
-                pthread_setspecific(key, UnsafeRawPointer(bitPattern: index + 1))
-                configuration.onThreadStart?()
-                loop(index)
-            }
-        }
+        for runner in runners { runner.thread = spawn(stack: configuration.stackSize) { [self] in serve(runner) } }
         timerThread = spawn(stack: 256 << 10) { [self] in timerLoop() }
+    }
+
+    private func serve(_ runner: Runner) {
+        pthread_setspecific(key, UnsafeRawPointer(bitPattern: runner.place + 1))
+        configuration.onThreadStart?()
+        loop(runner)
+        runner.hasEnded.store(true, ordering: .releasing)
     }
 
     /// Stops the threads when their jobs have returned, and waits for them. Jobs still queued are dropped. Not to be
@@ -135,10 +153,10 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         timersStopping = true
         pthread_cond_signal(timerWork)
         pthread_mutex_unlock(timerMutex)
-        for place in places { pthread_join(place.thread, nil) }
-        pthread_join(timerThread, nil)
-        queue.removeAll()
-        for place in places.indices { _ = exchangeNext(place, nil) }
+        pthread_join(timerThread, nil)  // the first: it starts threads
+        for runner in runners + replaced { pthread_join(runner.thread, nil) }
+        queue = TwoQueues()
+        for place in runners.indices { _ = exchangeNext(place, nil) }
     }
 
     public override var threads: Int { configuration.threads }
@@ -171,13 +189,13 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 }
             }
         } else {
-            push(job)
+            push(job, usedUp: back)
         }
     }
 
-    private func push(_ job: Job) {
+    private func push(_ job: Job, usedUp: Bool = false) {
         pthread_mutex_lock(mutex)
-        queue.append(job)
+        queue.append(job, usedUp: usedUp)
         queued.wrappingAdd(1, ordering: .relaxed)
         if sleepers > 0 { pthread_cond_signal(work) }
         pthread_mutex_unlock(mutex)
@@ -205,8 +223,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         return nil
     }
 
-    private func loop(_ index: Int) {
-        let place = places[index]
+    private func loop(_ runner: Runner) {
+        let index = runner.place
         var turn = 0
         var patience = Self.longestSpin
         while true {
@@ -220,12 +238,13 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 // Looking pays where jobs are shorter than a wake-up; where they are not it only burns what others need.
                 patience = job != nil ? min(Self.longestSpin, 2 * patience) : max(Self.shortestSpin, patience / 2)
             }
-            if job == nil { job = sleep() }
+            if job == nil { job = sleep(runner) }
             guard let job = job.take() else { return }
-            place.slice.store(turn, ordering: .sequentiallyConsistent)
+            runner.slice.store(turn, ordering: .sequentiallyConsistent)
             if !tickingHint.load(ordering: .sequentiallyConsistent) { startTicking() }
             job.runSlice()
-            place.slice.store(0, ordering: .relaxed)
+            runner.slice.store(0, ordering: .relaxed)
+            if runner.isReplaced.load(ordering: .relaxed) { return }
         }
     }
 
@@ -237,8 +256,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         return nil
     }
 
-    /// Waits for a job; nil when the scheduler stops.
-    private func sleep() -> Job? {
+    /// Waits for a job; nil when the scheduler stops, or another thread serves the place.
+    private func sleep(_ runner: Runner) -> Job? {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         sleepers += 1
@@ -253,6 +272,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 return job
             }
             if let job = steal() { return job }
+            if runner.isReplaced.load(ordering: .relaxed) { return nil }
             pthread_cond_wait(work, mutex)
         }
         return nil
@@ -278,9 +298,22 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     public override var armedTimers: Int {
         pthread_mutex_lock(timerMutex)
         let unconditional = timers.unconditional
-        let questions = unconditional == 0 ? timers.questions : []
+        var questions = unconditional == 0 ? timers.questions(Self.firstAsked) : []
         pthread_mutex_unlock(timerMutex)
-        return unconditional > 0 ? unconditional : questions.contains(where: { $0() }) ? 1 : 0
+        if unconditional > 0 { return unconditional }
+        // There may be a million that nobody waits for; one that someone does stands in front, mostly.
+        var awaited = questions.first { $0.isAwaited!() }
+        if awaited == nil, questions.count == Self.firstAsked {
+            pthread_mutex_lock(timerMutex)
+            questions = timers.questions()
+            pthread_mutex_unlock(timerMutex)
+            awaited = questions.first { $0.isAwaited!() }
+        }
+        guard let awaited else { return 0 }
+        pthread_mutex_lock(timerMutex)
+        timers.moveToFront(awaited)
+        pthread_mutex_unlock(timerMutex)
+        return 1
     }
 
     private func startTicking() {
@@ -314,7 +347,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
             if idleTicks > 20 {
                 tickingHint.store(false, ordering: .sequentiallyConsistent)
                 // A job that began meanwhile may still have seen true: either it sees false or is seen here.
-                if places.contains(where: { $0.slice.load(ordering: .sequentiallyConsistent) != 0 }) {
+                if runners.contains(where: { $0.slice.load(ordering: .sequentiallyConsistent) != 0 }) {
                     tickingHint.store(true, ordering: .relaxed)
                 }
             }
@@ -331,26 +364,61 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         }
     }
 
-    /// Interrupts threads whose job is too old; gets a sleeper up for jobs that nobody has taken. True: jobs run.
+    /// Interrupts threads whose job is too old, and replaces those where that does not help; gets a sleeper up for jobs
+    /// that nobody has taken. True: jobs run.
     private func watchSlices(_ now: Int64) -> Bool {
         var busy = false, waiting = false
-        for (index, place) in places.enumerated() {
-            let slice = place.slice.load(ordering: .relaxed)
-            if slice != 0 {
-                busy = true
-                if nexts[index].load(ordering: .relaxed) != nil { waiting = true }
-                if slice != place.seen {
-                    place.seen = slice
-                    place.seenSince = now
-                } else if now - place.seenSince > configuration.slice - Self.tick,
-                    let signal = configuration.interruptSignal
-                {
-                    pthread_kill(place.thread, signal)
+        for (place, runner) in runners.enumerated() {
+            guard let age = ageOfSlice(of: runner, now) else { continue }
+            busy = true
+            let isNextWaiting = nexts[place].load(ordering: .relaxed) != nil
+            waiting = waiting || isNextWaiting
+            interrupt(runner, age)
+            if age > 2 * configuration.slice, isNextWaiting || queued.load(ordering: .relaxed) > 0 { replace(runner) }
+        }
+        if !replaced.isEmpty {
+            replaced.removeAll { runner in
+                if runner.hasEnded.load(ordering: .acquiring) {
+                    pthread_join(runner.thread, nil)
+                    return true
                 }
+                if let age = ageOfSlice(of: runner, now) { interrupt(runner, age) }
+                return false
             }
+            busy = busy || !replaced.isEmpty
         }
         if waiting && sleeping.load(ordering: .relaxed) > 0 { wakeOne() }
         return busy
+    }
+
+    /// For how long its job runs, as far as was seen; nil: between jobs.
+    private func ageOfSlice(of runner: Runner, _ now: Int64) -> Int64? {
+        let slice = runner.slice.load(ordering: .relaxed)
+        if slice != runner.seen {
+            runner.seen = slice
+            runner.seenSince = now
+        }
+        return slice == 0 ? nil : now - runner.seenSince
+    }
+
+    private func interrupt(_ runner: Runner, _ age: Int64) {
+        guard age > configuration.slice - Self.tick, let signal = configuration.interruptSignal else { return }
+        pthread_kill(runner.thread, signal)
+    }
+
+    /// Its job does not return, and others wait: a new thread serves its place.
+    private func replace(_ runner: Runner) {
+        guard replaced.count < Self.mostReplaced else { return }
+        let fresh = Runner(place: runner.place)
+        // Where the system gives no thread the old one goes on. For a moment both may serve the place: that is no harm.
+        guard let thread = trySpawn(stack: configuration.stackSize, { [self] in serve(fresh) }) else { return }
+        fresh.thread = thread
+        pthread_mutex_lock(mutex)  // its job may have returned at last: it does not sleep as one too many
+        runner.isReplaced.store(true, ordering: .relaxed)
+        pthread_cond_broadcast(work)
+        pthread_mutex_unlock(mutex)
+        runners[runner.place] = fresh
+        replaced.append(runner)
     }
 }
 
@@ -362,6 +430,12 @@ public func spawnDetached(stack: Int, _ body: @escaping @Sendable () -> Void) {
 /// A thread of one's own, to be joined: for the scheduler, and for calls that block.
 @discardableResult
 public func spawn(stack: Int, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+    guard let thread = trySpawn(stack: stack, body) else { preconditionFailure("the system gives no more threads") }
+    return thread
+}
+
+/// The same; nil: the system gives no more threads.
+func trySpawn(stack: Int, _ body: @escaping @Sendable () -> Void) -> pthread_t? {
     final class Box: Sendable {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -378,6 +452,9 @@ public func spawn(stack: Int, _ body: @escaping @Sendable () -> Void) -> pthread
             Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().body()
             return nil
         }, box.toOpaque())
-    precondition(status == 0, "the system gives no more threads")
+    guard status == 0 else {
+        box.release()
+        return nil
+    }
     return thread
 }

@@ -6,17 +6,52 @@ struct TimerQueue {
     private var heap = Heap<Timer>()
     /// Timers armed and not disarmed.
     private(set) var armed = 0
-    /// Of these, those that count only while someone waits for them: few.
-    private var conditional: [ObjectIdentifier: Timer] = [:]
+    /// Of these, those that count only while someone waits for them: linked, those first that were last armed or asked
+    /// with success. The heap keeps them.
+    private unowned(unsafe) var front: Timer?
+    private var conditional = 0
     /// The others.
-    var unconditional: Int { armed - conditional.count }
-    var questions: [@Sendable () -> Bool] { conditional.values.compactMap(\.isAwaited) }
+    var unconditional: Int { armed - conditional }
+
+    /// The first `most` of those that count only while someone waits for them.
+    func questions(_ most: Int = .max) -> [Timer] {
+        var found: [Timer] = []
+        var next = front
+        while let timer = next, found.count < most {
+            found.append(timer)
+            next = timer.after
+        }
+        return found
+    }
+
+    /// Someone waits for it: it will be asked first.
+    mutating func moveToFront(_ timer: Timer) {
+        guard timer.state == .armed, timer !== front else { return }
+        unlink(timer)
+        link(timer)
+    }
+
+    private mutating func link(_ timer: Timer) {
+        timer.after = front
+        front?.before = timer
+        front = timer
+        conditional += 1
+    }
+
+    private mutating func unlink(_ timer: Timer) {
+        if timer === front { front = timer.after }
+        timer.before?.after = timer.after
+        timer.after?.before = timer.before
+        timer.before = nil
+        timer.after = nil
+        conditional -= 1
+    }
 
     mutating func arm(_ timer: Timer) {
         precondition(timer.state == .idle, "a timer is armed once")
         timer.state = .armed
         armed += 1
-        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = timer }
+        if timer.isAwaited != nil { link(timer) }
         heap.insert(timer)
     }
 
@@ -24,7 +59,7 @@ struct TimerQueue {
         guard timer.state == .armed else { return }
         timer.state = .over
         armed -= 1
-        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = nil }
+        if timer.isAwaited != nil { unlink(timer) }
         if heap.count > 64 && heap.count > 2 * armed { heap = Heap(heap.unordered.filter { $0.state == .armed }) }
     }
 
@@ -43,7 +78,7 @@ struct TimerQueue {
         let timer = heap.removeMin()
         timer.state = .over
         armed -= 1
-        if timer.isAwaited != nil { conditional[ObjectIdentifier(timer)] = nil }
+        if timer.isAwaited != nil { unlink(timer) }
         return timer
     }
 }

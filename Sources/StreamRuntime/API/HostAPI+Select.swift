@@ -109,7 +109,6 @@ extension HostAPI {
 
     /// A stage's function that selects on its own input and output is counted as one that receives and sends.
     static func count(_ outcome: WaitOutcome, of select: Select, in worker: Worker) {
-        guard worker.countsValues else { return }
         switch outcome {
         case .received(let index): if let channel = select.channel(of: index) { worker.countReceived(from: channel) }
         case .sent(let index): if let channel = select.channel(of: index) { worker.countSent(on: channel) }

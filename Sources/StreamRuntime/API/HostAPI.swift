@@ -223,12 +223,12 @@ enum HostAPI {
         if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waitSeat._withUnsafeGuaranteedRef({ $0.outcome }) {
         case .received:
-            if worker.countsValues, let channel = wait.channel { worker.countReceived(from: channel) }
+            if worker.countsValues || wait.isExposed, let channel = wait.channel { worker.countReceived(from: channel) }
             task.waitSeat._withUnsafeGuaranteedRef { $0.moveInbox(to: worker.received) }
             LuaVM.setInbox(worker.vmPointer, worker.received.message!)
             return LuaResult.value
         case .sent:
-            if worker.countsValues, let channel = wait.channel { worker.countSent(on: channel) }
+            if worker.countsValues || wait.isExposed, let channel = wait.channel { worker.countSent(on: channel) }
             stack.push(true)
             return 1
         case .closed:

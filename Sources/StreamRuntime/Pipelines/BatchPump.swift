@@ -33,6 +33,8 @@ final class BatchPump: Pump, @unchecked Sendable {  // as Pump
     }
 
     override var received: Int { input.total }
+    override var taken: Int { input.taken }
+    override var returned: Int { input.returned }
     override var waitsFor: String { waitsForRoom ? super.waitsFor : "receiving from \(input.channel.name)" }
 
     override func step() -> Step {

@@ -50,6 +50,8 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         let channel: Channel
         var grant = 0
         var gathered = Batch()
+        /// Messages put into it, marks counted.
+        var sent = 0
     }
 
     private let input: Channel
@@ -73,6 +75,11 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     private var waiting: Int?
     private var isLaneClosed = false
     private(set) var failed = 0
+    private var takenTotal = 0, returnedTotal = 0
+
+    override var taken: Int { takenTotal }
+    override var returned: Int { returnedTotal }
+    func sent(to lane: Int) -> Int { lanes[lane].sent }
 
     init(
         from input: Channel, to lanes: [Channel], by key: DealKey, givesBack: Bool, sequencer: Sequencer?,
@@ -94,12 +101,12 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         if batch == nil {
             let most = scheduler.batchLimit(givesBack ? 1 : 256)
             switch input.takeBatch(most, nil) {
-            case .batch(let taken): batch = taken
+            case .batch(let taken): install(taken)
             case .closed: return inputEnded()
             case .empty, .waiting:
                 flush()
                 switch input.takeBatch(most, waiter) {
-                case .batch(let taken): batch = taken
+                case .batch(let taken): install(taken)
                 case .closed: return inputEnded()
                 case .empty, .waiting: return .waits
                 }
@@ -129,6 +136,11 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         publish()
         credit(all: false)
         return .more
+    }
+
+    private func install(_ batch: Batch) {
+        takenTotal += batch.count
+        self.batch = batch
     }
 
     private func inputEnded() -> Step {
@@ -199,7 +211,10 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         guard grant > 0 else { return }
         lanes[lane].grant = 0
         lanes[lane].gathered = Batch()
-        if !lanes[lane].channel.commit(batch, unused: grant - batch.count) {
+        let count = batch.count
+        if lanes[lane].channel.commit(batch, unused: grant - count) {
+            lanes[lane].sent += count
+        } else {
             dropDealt(batch.dropValues())
             isLaneClosed = true
         }
@@ -231,7 +246,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     override func resumed(_ outcome: WaitOutcome) {
         switch outcome {
         case .batch:
-            batch = waiter.batch
+            install(waiter.batch!)
             waiter.batch = nil
         case .granted(let n):
             lanes[waiting!].grant = n
@@ -245,8 +260,8 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     /// The lanes end, and nothing more is dealt.
     override func release() -> Int {
-        if waiter.batch != nil {
-            batch = waiter.batch
+        if let taken = waiter.batch {
+            install(taken)
             waiter.batch = nil
         }
         if case .granted(let n) = waiter.outcome, let lane = waiting { _ = lanes[lane].channel.commit(nil, unused: n) }
@@ -260,6 +275,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
             batch = nil
             let count = rest.count, bytes = rest.byteCount
             if givesBack {
+                returnedTotal += count
                 input.giveBack(rest)  // before the credit: nobody may slip in between
             } else {
                 left += rest.drop()

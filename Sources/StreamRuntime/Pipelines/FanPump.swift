@@ -16,9 +16,8 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         var grant = 0
         var gathered = Batch()
         var isClosed = false
-        /// Values that were for it, and those of them that found nobody in the end.
-        var handed = 0
-        var dropped = 0
+        /// Values that were for it, those put into it, and those that found nobody in the end.
+        var handed = 0, sent = 0, dropped = 0
     }
 
     private let mode: Mode
@@ -46,10 +45,13 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
     }
 
     override var received: Int { input.total }
+    override var taken: Int { input.taken }
+    override var returned: Int { input.returned }
+    /// Of a tee: copies made beyond the first of each value.
+    private(set) var copies = 0
     /// Values put into the outlets, copies counted.
     var handed: Int { outlets.reduce(0) { $0 + $1.handed } }
-    /// Values put into an outlet and not lost again.
-    func delivered(to index: Int) -> Int { outlets[index].handed - outlets[index].dropped }
+    func sent(to index: Int) -> Int { outlets[index].sent }
     /// Values that found nobody.
     var allDropped: Int { dropped + outlets.reduce(0) { $0 + $1.dropped } }
 
@@ -62,7 +64,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         for outlet in outlets {
             outlet.meter.set(
                 Meter.Counts(
-                    received: outlet.handed, emitted: outlet.handed - outlet.dropped, dropped: outlet.dropped))
+                    received: outlet.handed, emitted: outlet.sent, dropped: outlet.dropped))
         }
     }
 
@@ -91,12 +93,9 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
             // A copy of its own holds the objects too, before anyone can have it.
             message.retainObjects()
             switch put(message, turn) {
-            case .sent:
-                served += 1
-                turn += 1
+            case .sent: serve()
             case .sentWaiting:
-                served += 1
-                turn += 1
+                serve()
                 return .waits
             case .waits:
                 message.releaseObjects()
@@ -112,6 +111,12 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         message.releaseObjects()
         input.advance()
         return nil
+    }
+
+    private func serve() {
+        if served > 0 { copies += 1 }
+        served += 1
+        turn += 1
     }
 
     private func move(_ message: MessagePointer) -> Step? {
@@ -184,9 +189,11 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         switch result {
         case .sent:
             outlets[index].handed += 1
+            outlets[index].sent += 1
             return .sent
         case .overflow:
             outlets[index].handed += 1
+            outlets[index].sent += 1
             overflowed(channel)
             return .sent
         case .waiting:
@@ -205,7 +212,10 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         guard grant > 0 else { return }
         outlets[index].grant = 0
         outlets[index].gathered = Batch()
-        if !outlets[index].channel.commit(batch, unused: grant - batch.count) {
+        let count = batch.count
+        if outlets[index].channel.commit(batch, unused: grant - count) {
+            outlets[index].sent += count
+        } else {
             outlets[index].dropped += batch.drop()
             outlets[index].isClosed = true
         }
@@ -218,6 +228,7 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
         waiting = nil
         switch (outcome, index) {
         case (.granted(let n), let index?): outlets[index].grant = n
+        case (.sent, let index?): outlets[index].sent += 1
         case (.closed, let index?):
             outlets[index].isClosed = true
             if waiter.outbox.message != nil {

@@ -26,9 +26,9 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
     /// Decides what follows a value without a key: true, it goes on.
     private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool
     private let onInputEnd: (Channel) -> Int
-    /// Values over the limit that were dropped, for others to read meanwhile.
+    /// Values over the limit, for others to read meanwhile: with `drop` they are dropped here.
     let limitedMeter = Meter()
-    private var limited = 0
+    private(set) var limited = 0
     private(set) var failed = 0
 
     init(
@@ -48,6 +48,8 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
     }
 
     override var received: Int { input.total }
+    override var taken: Int { input.taken }
+    override var returned: Int { input.returned }
     override var waitsFor: String {
         if waitsForRoom { return super.waitsFor }
         return pending.map { "waiting for \($0.limiter.name)" } ?? "receiving from \(input.channel.name)"
@@ -101,7 +103,6 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
                     limited += 1
                     if mode == .drop {
                         input.advance(dropping: message)
-                        drop(1)
                         return nil
                     }
                     isGranted = true

@@ -19,13 +19,22 @@ final class Link: @unchecked Sendable {  // its pipeline's lock guards what chan
     /// Sources of the host that put into it: they may be waiting for input that nobody wants any more. The same.
     var sources: [any HostSource] = []
 
+    /// What its parts have told of it. The same.
+    var account: QueueAccount
+
     init(_ channel: Channel, _ kind: Kind = .inner) {
         self.channel = channel
         self.kind = kind
+        account = QueueAccount(name: channel.name)
+        switch (kind, channel.exposure?.isInput) {
+        case (.source, false?), (.sink, true?): channel.exposure!.mix()  // of another pipeline, against its direction
+        default: break
+        }
     }
 
     /// What was not passed on goes back.
     var isSource: Bool { if case .source = kind { true } else { false } }
+    var isInner: Bool { if case .inner = kind { true } else { false } }
     /// What is put into it is delivered.
     var isSink: Bool { if case .sink = kind { true } else { false } }
 }

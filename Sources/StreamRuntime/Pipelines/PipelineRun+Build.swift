@@ -107,9 +107,10 @@ private struct Builder {
     }
 
     private func inner(_ queue: PipelineSpec.Queue, name: String) -> Link {
+        let run = pipeline.run
         let channel = Channel(
-            capacity: queue.capacity, bytes: queue.bytes, name: name, policy: queue.policy,
-            scheduler: pipeline.run.scheduler)
+            capacity: queue.capacity, bytes: queue.bytes, name: name, policy: queue.policy, scheduler: run.scheduler,
+            fault: run.environment.accountFault == .batchLostInQueue ? .batchLost : nil)
         let link = Link(channel)
         pipeline.add(link)
         return link

@@ -10,6 +10,7 @@ extension PipelineRun {
 
     private func begin(_ pump: Pump, _ label: String) {
         pump.label = label
+        pump.fault = run.environment.accountFault
         addPart()
         lock.withLock { pumps.append(pump) }
     }
@@ -30,6 +31,37 @@ extension PipelineRun {
                 entries.append(Gauge { meter.counts.received })
             }
             if let output, output.isSink { exits.append(Gauge { meter.counts.emitted }) }
+        }
+    }
+
+    // MARK: What parts count at their ends
+
+    /// So many messages were put into `link`: what is put into a script's channel is delivered.
+    private func put(_ n: Int, into link: Link) {
+        if link.isSink { deliver(n) } else { lock.withLock { link.account.put += n } }
+    }
+
+    private func take(_ n: Int, from link: Link) { lock.withLock { link.account.taken += n } }
+
+    private func drop(_ n: Int) { count { $0.drop(n, DropReason.ended) } }
+
+    private func deliver(_ n: Int) {
+        count { $0.delivered += run.environment.accountFault == .deliveredTwice && n > 0 ? n + 1 : n }
+    }
+
+    /// The part that took from `link` has ended, and so many were still in it.
+    private func leave(_ n: Int, in link: Link) {
+        lock.withLock { link.account.left += n }
+        drop(n)
+    }
+
+    /// What all pumps that take from a link have in common.
+    private func ended(_ pump: Pump, from input: Link) {
+        take(pump.taken, from: input)
+        count {
+            if input.isSource { $0.created += pump.taken }
+            $0.returned += pump.returned
+            $0.drop(pump.dropped, DropReason.ended)
         }
     }
 
@@ -76,9 +108,9 @@ extension PipelineRun {
     private func sourceEnded(_ pump: Pump, _ output: Link) {
         count {
             $0.created += (pump as! ValuePump).created
-            $0.dropped += pump.dropped
-            if output.isSink { $0.delivered += pump.sent }
+            $0.drop(pump.dropped, DropReason.ended)
         }
+        put(pump.sent, into: output)
         failIfFull(pump.fullQueue)
         producerEnded(output)
         partEnded()
@@ -104,10 +136,10 @@ extension PipelineRun {
         StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
             context.remove(stopper)
             count {
-                $0.created += outlet.sent + outlet.dropped
-                $0.dropped += outlet.dropped
-                if output.isSink { $0.delivered += outlet.sent }
+                $0.created += outlet.created
+                $0.drop(outlet.dropped, DropReason.ended)
             }
+            put(outlet.sent, into: output)
             if let failure { fail(failure.description) }
             if outlet.isFull { failIfFull(output.channel) }
             producerEnded(output)
@@ -126,12 +158,9 @@ extension PipelineRun {
             from: input.channel, to: output?.channel, skip: skip, take: take, givesBack: input.isSource,
             scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
-            count {
-                $0.filtered += pump.filtered
-                $0.dropped += pump.dropped
-                if output?.isSink ?? true { $0.delivered += pump.sent }
-                if input.isSource { $0.created += pump.filtered + pump.sent + pump.dropped }
-            }
+            count { $0.filtered += pump.filtered }
+            ended(pump, from: input)
+            if let output { put(pump.sent, into: output) } else { count { $0.delivered += pump.sent } }
             failIfFull(pump.fullQueue)
             if let output { producerEnded(output) }
             partEnded()
@@ -152,12 +181,11 @@ extension PipelineRun {
             scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
-                // Several values become one: as in a stage, what follows is the stage's.
-                $0.created += pump.arrays - pump.combined
-                $0.dropped += pump.dropped
-                if output.isSink { $0.delivered += pump.sent }
-                if input.isSource { $0.created += pump.received }
+                $0.created += pump.arrays
+                $0.consumed += pump.combined
             }
+            ended(pump, from: input)
+            put(pump.sent, into: output)
             failIfFull(pump.fullQueue)
             producerEnded(output)
             partEnded()
@@ -179,11 +207,11 @@ extension PipelineRun {
             onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
-                $0.dropped += pump.dropped
                 $0.failed += pump.failed
-                if output.isSink { $0.delivered += pump.sent }
-                if input.isSource { $0.created += pump.received }
+                if mode == .drop { $0.drop(pump.limited, DropReason.limited) }
             }
+            ended(pump, from: input)
+            put(pump.sent, into: output)
             failIfFull(pump.fullQueue)
             producerEnded(output)
             partEnded()
@@ -220,14 +248,11 @@ extension PipelineRun {
             scheduler: run.scheduler, context: context, onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
-                if input.isSource { $0.created += pump.received }
-                // A tee makes the copies beyond the first; a route makes none.
-                if mode == .tee { $0.created += pump.handed - pump.received }
-                $0.dropped += pump.allDropped
-                for (index, output) in outputs.enumerated() where output.link.isSink {
-                    $0.delivered += pump.delivered(to: index)
-                }
+                $0.created += pump.copies
+                $0.drop(pump.allDropped - pump.dropped, DropReason.ended)
             }
+            ended(pump, from: input)
+            for (index, output) in outputs.enumerated() { put(pump.sent(to: index), into: output.link) }
             failIfFull(pump.fullQueue)
             for output in outputs { producerEnded(output.link) }
             partEnded()
@@ -248,34 +273,44 @@ extension PipelineRun {
     ) -> Bool {
         produce(into: output)
         let isSource = input == nil, givesBack = input?.isSource ?? false
+        let isProcess = if case .process = stage.kind { !isSource } else { false }
         let group = StageGroup(
             run: run, context: context, stage: stage, input: input?.channel, output: output.channel,
-            givesBack: givesBack, isGenerator: isSource
+            givesBack: givesBack, putsIntoLink: output.isInner, isGenerator: isSource
         ) { [self] group in
-            let givenUp = input.map(giveUp) ?? 0  // not under the lock that `count` takes
+            if let input { drop(giveUp(input)) }
             let totals = group.totals
+            var (received, emitted) = (totals.received, totals.emitted)
+            if isProcess, let taps = record?.taps {  // links know that, a script's channel has others too
+                if input!.isInner { received = taps.received.count }
+                if output.isInner { emitted = taps.emitted.count }
+            }
             group.meter.set(
                 Meter.Counts(
-                    received: totals.received, emitted: totals.emitted, filtered: totals.filtered,
+                    received: received, emitted: emitted, filtered: totals.filtered,
                     failed: totals.failed, dropped: totals.dropped))
             count {
-                // A stage may make more values than it got, or other ones: the difference is created there.
-                let handled = totals.received - totals.filtered - totals.failed
-                $0.created += totals.emitted - handled
-                if givesBack { $0.created += totals.received + totals.dropped - totals.droppedOut }
+                $0.created += totals.created
+                $0.consumed += totals.consumed
                 $0.filtered += totals.filtered
                 $0.failed += totals.failed
-                $0.dropped += totals.dropped + givenUp
-                if output.isSink { $0.delivered += totals.emitted - totals.droppedOut }
+                $0.deadLettered += totals.deadLettered
+                $0.returned += totals.returned
+                $0.drop(totals.dropped, DropReason.ended)
                 record?.taps = nil
             }
+            if let input { take(totals.taken, from: input) }
+            put(totals.put, into: output)
+            report(group.laneProblems)
             producerEnded(output)
             partEnded()
         }
         group.pipeline = self
         record?.meter = group.meter
-        if case .process = stage.kind, let input {
-            // Its function has the channels itself: they know how far it is.
+        if isProcess, let input {
+            // Its function has the channels itself: they know how far it is, and what it has put and taken at the end.
+            if input.isInner && !stage.isDealt { input.channel.exposure = ExposedLink(isInput: true) }
+            if output.isInner { output.channel.exposure = ExposedLink(isInput: false) }
             record?.taps = (Tap(input.channel, .received), Tap(output.channel, .sent))
         }
         watch(group.meter, from: input, to: output)
@@ -299,12 +334,12 @@ extension PipelineRun {
         let gauges = watchEnd(input)
         addPart()
         StreamCore.start(sink, from: input.channel, scheduler: run.scheduler, context: context) {
-            [self] failure, delivered, left in
-            for gauge in gauges { gauge.fix(delivered) }
-            count {
-                $0.delivered += delivered
-                $0.dropped += left
-            }
+            [self] failure, counts in
+            for gauge in gauges { gauge.fix(counts.delivered) }
+            deliver(counts.delivered)
+            take(counts.taken, from: input)
+            leave(counts.left, in: input)
+            drop(counts.lost)
             if let failure, !failure.isBrokenPipe {
                 fail((failure.concernsValue ? "the sink of \(place): " : "") + failure.description)
             }
@@ -347,14 +382,15 @@ extension PipelineRun {
             if form == .collect, case .returned = end { collected = HostAPI.result(of: task, count: 1) }
             if case .failed(let failure) = end { fail(failure) }
             if code != 0 { stack.drop(reference: code) }
-            let givenUp = giveUp(input)
-            for gauge in gauges { gauge.fix(Int(driver.received) - Int(driver.failed)) }
+            drop(giveUp(input))
+            for gauge in gauges { gauge.fix(Int(driver.consumed)) }
+            deliver(Int(driver.consumed))
+            take(ports.taken, from: input)
             count {
-                let received = Int(driver.received)
-                $0.delivered += received - Int(driver.failed)
                 $0.failed += Int(driver.failed)
-                $0.dropped += ports.droppedIn + givenUp
-                if givesBack { $0.created += received }
+                $0.drop(ports.droppedIn + ports.droppedOut + Int(driver.inHand), DropReason.ended)
+                if givesBack { $0.created += ports.taken }
+                $0.returned += ports.returned
             }
             partEnded()
         }

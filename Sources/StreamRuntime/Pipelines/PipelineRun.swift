@@ -24,6 +24,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     /// All parts have been started: before that `drain` only leaves word.
     private var isStanding = false
     private var counted = Account()
+    /// What is wrong with it: empty, unless this program has a bug.
+    private var problems: [String] = []
     var collected: LuaTask.TaskResult?
 
     // Its parts; under `lock`.
@@ -50,6 +52,47 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
 
     var account: Account { lock.withLock { counted } }
     func count(_ change: (inout Account) -> Void) { lock.withLock { change(&counted) } }
+
+    /// What the check at its end has found, each with the place of the pipeline.
+    var accountProblems: [String] { lock.withLock { problems } }
+    func report(_ more: [String]) { lock.withLock { problems += more } }
+
+    /// All parts have ended, and told what they counted: adds what the queues between them did, and checks the whole.
+    private func closeAccount() {
+        lock.withLock {
+            var isMixed = false
+            for link in links where link.isInner {
+                let channel = link.channel
+                link.account.shed = channel.shed
+                counted.drop(channel.shed, channel.overflow.name)
+                if let exposure = channel.exposure {
+                    isMixed = isMixed || exposure.isMixed
+                    countExposed(link, exposure)
+                }
+            }
+            if isMixed { return }
+            problems += links.filter(\.isInner).compactMap(\.account.problem)
+            if !counted.isBalanced { problems.append("its account does not balance: \(counted)") }
+            problems = problems.map { "\(spec.place): \($0)" }
+        }
+    }
+
+    /// A link that a stage's function has in hand: its channel knows what was put into it and taken from it, also by tasks
+    /// and workers that the function handed it to.
+    private func countExposed(_ link: Link, _ exposure: ExposedLink) {
+        let channel = link.channel.account
+        if exposure.isInput {
+            link.account.taken += Int(channel.received)
+            counted.consumed += Int(channel.received)
+            link.account.put += exposure.count
+            counted.created += exposure.count
+        } else {
+            link.account.put += Int(channel.sent)
+            counted.created += Int(channel.sent)
+            link.account.taken += exposure.count
+            counted.consumed += exposure.count
+        }
+    }
 
     /// Nil while it runs; then its failure, or success.
     var outcome: Result<Void, LuaProblem>? {
@@ -145,8 +188,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             return feeds
         }
         for channel in left where HostAPI.feed(channel, -1) == 0 { channel.close() }
-        let shed = shed
-        count { $0.dropped += shed }
+        closeAccount()
         let told = lock.withLock {
             isOver = true
             endReason = context.reason.map { context.cause ?? $0.description }
@@ -187,8 +229,9 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     func giveUp(_ link: Link) -> Int {
         if link.isSource { return 0 }
         let left = link.channel.closeReading().drop()
+        lock.withLock { link.account.left += left }
         // The sources behind it may be waiting for input that nobody wants any more.
         for source in lock.withLock({ link.sources }) { source.stop() }
-        return run.environment.planted == .lostBatch ? 0 : left
+        return left
     }
 }

@@ -11,7 +11,7 @@ final class PartRecord {
     var input: Channel?
     /// What its queue drops is told here: of a branch it is told by the first step.
     var tellsDrops = false
-    /// Of what it dropped: what was over its limit, as `dropped` there.
+    /// What was over its limit and dropped, as `dropped` there.
     var limited: Meter?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
@@ -21,11 +21,11 @@ final class PartRecord {
         self.input = input
     }
 
-    /// With what its queue dropped.
+    /// With what its queue dropped, and what was over its limit.
     var counts: Meter.Counts {
         var counts = meter.counts
         if let taps { counts = Meter.Counts(received: taps.received.count, emitted: taps.emitted.count) }
-        counts.dropped += shed
+        counts.dropped += shed + (limited?.counts.dropped ?? 0)
         return counts
     }
 
@@ -35,7 +35,7 @@ final class PartRecord {
 
 /// Values dropped, by reason.
 struct DropReasons {
-    private var counts: [(reason: String, count: Int)] = []
+    private(set) var counts: [(reason: String, count: Int)] = []
 
     mutating func add(_ reason: String, _ count: Int) {
         if let index = counts.firstIndex(where: { $0.reason == reason }) {
@@ -49,23 +49,18 @@ struct DropReasons {
     init(_ record: PartRecord) {
         let shed = record.shed
         if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, shed) }
-        let limited = record.limited?.counts.dropped ?? 0
-        add("limited", limited)
-        add("ended", record.counts.dropped - shed - limited)
+        add(DropReason.limited, record.limited?.counts.dropped ?? 0)
+        add(DropReason.ended, record.meter.counts.dropped)
     }
 
-    /// Of a pipeline that dropped so many in all.
-    init(_ records: [PartRecord], total: Int) {
-        var left = total
+    /// Of a pipeline: those of its account, and the reasons that there may be.
+    init(_ records: [PartRecord], _ account: Account) {
         for record in records {
-            if record.tellsDrops, let queue = record.input, queue.overflow != .block {
-                add(queue.overflow.name, record.shed)
-            }
-            let limited = record.limited?.counts.dropped ?? 0
-            if record.limited != nil { add("limited", limited) }
-            left -= record.shed + limited
+            if record.tellsDrops, let queue = record.input, queue.overflow != .block { add(queue.overflow.name, 0) }
+            if record.limited != nil { add(DropReason.limited, 0) }
         }
-        add("ended", left)
+        add(DropReason.ended, 0)
+        for (reason, count) in account.drops { add(reason, count) }
     }
 
     /// Sets the field `drops` of the table on top.
@@ -88,8 +83,6 @@ extension PipelineRun {
         lock.withLock { records.append(record) }
     }
 
-    /// Values that queues dropped by their policies. When all parts have ended.
-    var shed: Int { links.reduce(0) { $1.isSource || $1.isSink ? $0 : $0 + $1.channel.shed } }
 }
 
 /// One of the counts that make up the progress of a pipeline.
@@ -134,20 +127,21 @@ extension PipelineRun {
             let progress = progress
             total.created = progress.entered
             total.delivered = progress.delivered
-            for (_, counts, _) in steps {
+            for (_, counts, drops) in steps {
                 total.filtered += counts.filtered
                 total.failed += counts.failed
-                total.dropped += counts.dropped
+                for (reason, count) in drops.counts { total.drop(count, reason) }
             }
         }
         stack.pushTable()
         push(
             stack,
             [
-                ("created", total.created), ("delivered", total.delivered), ("filtered", total.filtered),
-                ("failed", total.failed), ("dropped", total.dropped),
+                ("created", total.created), ("delivered", total.delivered), ("consumed", total.consumed),
+                ("filtered", total.filtered), ("failed", total.failed), ("dropped", total.dropped),
+                ("dead_lettered", total.deadLettered), ("returned", total.returned),
             ])
-        DropReasons(steps.map(\.0), total: total.dropped).push(stack)
+        DropReasons(steps.map(\.0), total).push(stack)
         stack.pushTable()
         for (index, (record, counts, drops)) in steps.enumerated() {
             let input = record.input

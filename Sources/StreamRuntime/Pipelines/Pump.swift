@@ -20,8 +20,14 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private let isTold = Atomic<Bool>(false)
     private let done: (Pump) -> Void
     private(set) var isOver = false
-    /// Values taken in, where it takes any.
+    /// A planted bug, so that the tests can be tested; nil everywhere else.
+    var fault: AccountFault?
+    /// Values taken in and done with, where it takes any.
     var received: Int { 0 }
+    /// Messages taken from its input, and those given back to it.
+    var taken: Int { 0 }
+    var returned: Int { 0 }
+    /// Put into its output or delivered to nowhere; dropped as nobody wanted them any more; dropped as was asked for.
     private(set) var sent = 0, dropped = 0, filtered = 0
     /// Nobody wants the output any more.
     private(set) var isClosed = false
@@ -90,6 +96,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
             let outcome = waiter.outcome
             switch outcome {
             case .granted(let n) where waitsForRoom: grant = n
+            case .sent where waitsForRoom: sent += 1
             case .closed where waitsForRoom:
                 isClosed = true
                 dropOutbox()
@@ -129,11 +136,8 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         refused()
     }
 
-    /// A value that counted as sent was left in the waiter's outbox by those who did not take it.
-    func refused() {
-        sent -= 1
-        dropped += 1
-    }
+    /// A value was left in the waiter's outbox by those who did not take it.
+    func refused() { dropped += 1 }
 
     private(set) var waitsForRoom = false
     /// What it waits for, for the report of a deadlock.
@@ -184,7 +188,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     enum Emission { case sent, waits, closed }
 
     /// Passes on one message, whose objects it takes over unless the result is `.waits`; then it is to be offered again
-    /// (not where values go one by one: there it counts as sent).
+    /// (not where values go one by one: there it is on its way).
     func emit(_ message: MessagePointer) -> Emission {
         guard let output else {
             message.releaseObjects()
@@ -203,7 +207,6 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
                 return .sent
             case .waiting:
                 waitsForRoom = true
-                sent += 1
                 return .waits
             case .closed, .full:
                 isClosed = true
@@ -242,7 +245,8 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
         flush()
         isOver = true
         context.remove(self)
-        dropped += release()
+        let left = release()
+        if fault != .dropNotCounted { dropped += left }
         publishCounts()
         done(self)
         return .park
@@ -330,7 +334,7 @@ final class ChannelPump: Pump, @unchecked Sendable {
     private var toTake: Int
     private var batch: Batch?
     private var consumed = 0, consumedBytes = 0
-    private var total = 0
+    private var total = 0, takenTotal = 0, returnedTotal = 0
     /// The input is a script's channel, which outlives the pipeline: what was not passed on goes back to it.
     private let givesBack: Bool
     private let onInputEnd: (Channel) -> Int
@@ -350,18 +354,25 @@ final class ChannelPump: Pump, @unchecked Sendable {
     }
 
     override var received: Int { total }
+    override var taken: Int { takenTotal }
+    override var returned: Int { returnedTotal }
     override var waitsFor: String { waitsForRoom ? super.waitsFor : "receiving from \(input.name)" }
+
+    private func install(_ batch: Batch) {
+        takenTotal += batch.count
+        self.batch = batch
+    }
 
     override func step() -> Step {
         if toTake == 0 { return .over }
         if batch == nil {
             switch input.takeBatch(scheduler.batchLimit(limit), nil) {
-            case .batch(let taken): batch = taken
+            case .batch(let taken): install(taken)
             case .closed: return .over
             case .empty, .waiting:
                 flush()
                 switch input.takeBatch(scheduler.batchLimit(limit), waiter) {
-                case .batch(let taken): batch = taken
+                case .batch(let taken): install(taken)
                 case .closed: return .over
                 case .empty, .waiting: return .waits
                 }
@@ -415,16 +426,16 @@ final class ChannelPump: Pump, @unchecked Sendable {
     }
 
     override func resumed(_ outcome: WaitOutcome) {
-        if case .batch = outcome {
-            batch = waiter.batch
+        if case .batch = outcome, let taken = waiter.batch {
+            install(taken)
             waiter.batch = nil
         }
     }
 
     override func release() -> Int {
         credit(all: true)
-        if waiter.batch != nil {
-            batch = waiter.batch
+        if let taken = waiter.batch {
+            install(taken)
             waiter.batch = nil
         }
         input.forget()
@@ -432,6 +443,7 @@ final class ChannelPump: Pump, @unchecked Sendable {
         batch = nil
         let count = rest.count, bytes = rest.byteCount
         if givesBack {
+            returnedTotal += count
             input.giveBack(rest)  // before the credit: nobody may slip in between
             input.credit(count, bytes: bytes, all: false)
             return onInputEnd(input)

@@ -11,8 +11,8 @@ struct PumpInput {
     let givesBack: Bool
     private var batch: Batch?
     private var consumed = 0, consumedBytes = 0
-    /// Messages handed on so far.
-    private(set) var total = 0
+    /// Messages handed on so far, taken from the channel, and given back to it.
+    private(set) var total = 0, taken = 0, returned = 0
 
     init(_ channel: Channel, givesBack: Bool) {
         self.channel = channel
@@ -30,12 +30,12 @@ struct PumpInput {
         credit(all: false)
         let most = scheduler.batchLimit(givesBack ? 1 : 256)
         switch channel.takeBatch(most, nil) {
-        case .batch(let taken): batch = taken
+        case .batch(let taken): install(taken)
         case .closed: return .ended
         case .empty, .waiting:
             beforeWait()
             switch channel.takeBatch(most, waiter) {
-            case .batch(let taken): batch = taken
+            case .batch(let taken): install(taken)
             case .closed: return .ended
             case .empty, .waiting: return .waits
             }
@@ -46,8 +46,13 @@ struct PumpInput {
     /// The wait that `fill` began is over.
     mutating func resumed(_ waiter: Waiter) {
         guard let taken = waiter.batch else { return }
-        batch = taken
+        install(taken)
         waiter.batch = nil
+    }
+
+    private mutating func install(_ batch: Batch) {
+        taken += batch.count
+        self.batch = batch
     }
 
     /// The first message has been handed on, or dropped; its objects are the caller's.
@@ -81,6 +86,7 @@ struct PumpInput {
         let count = rest.count, bytes = rest.byteCount
         var dropped = 0
         if givesBack {
+            returned += count
             channel.giveBack(rest)  // before the credit: nobody may slip in between
         } else {
             dropped = rest.drop()

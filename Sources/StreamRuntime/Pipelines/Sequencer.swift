@@ -13,6 +13,9 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     private let lanes: [Channel]
     /// What was taken from each lane and not passed on: the rest may belong to a later ticket.
     private var held: [Batch?]
+    /// Messages taken from each lane, marks counted, and those that were left there at the end.
+    private(set) var takenFrom: [Int]
+    private(set) var leftIn: [Int]
     /// Moved and not yet credited, by lane, and the lanes of which there is some: its worker gets its room back when
     /// this waits, or has used up what it took from the lane.
     private var owed: [Int]
@@ -23,6 +26,8 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     private var isLogOver = false
     /// The lane whose turn it is.
     private var turn: Int?
+    /// A planted bug, so that the tests can be tested.
+    var isSwapped = false
     /// All tickets are done.
     private var isDraining = false
 
@@ -34,6 +39,8 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
         self.lanes = lanes
         held = lanes.map { _ in nil }
         owed = lanes.map { _ in 0 }
+        takenFrom = owed
+        leftIn = owed
         super.init(scheduler: scheduler, output: output, context: context, done: done)
     }
 
@@ -42,12 +49,12 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
         if held[lane] == nil {
             let most = scheduler.batchLimit(256)
             switch lanes[lane].takeBatch(most, nil) {
-            case .batch(let batch): held[lane] = batch
+            case .batch(let batch): hold(batch, of: lane)
             case .closed: return laneEnded(lane)
             case .empty, .waiting:
                 flush()
                 switch lanes[lane].takeBatch(most, waiter) {
-                case .batch(let batch): held[lane] = batch
+                case .batch(let batch): hold(batch, of: lane)
                 case .closed: return laneEnded(lane)
                 case .empty, .waiting: return .waits
                 }
@@ -56,9 +63,14 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
         return move(lane)
     }
 
+    private func hold(_ batch: Batch, of lane: Int) {
+        takenFrom[lane] += batch.count
+        held[lane] = batch
+    }
+
     private func nextTurn() -> Step {
         if tickets.isEmpty && !isLogOver { isLogOver = !log.take(into: &tickets) }
-        if let lane = tickets.popFirst() {
+        if let lane = isSwapped ? tickets.popLast() : tickets.popFirst() {
             turn = lane
         } else if isLogOver {
             isDraining = true
@@ -127,21 +139,23 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     }
 
     override func resumed(_ outcome: WaitOutcome) {
-        if case .batch = outcome, let turn {
-            held[turn] = waiter.batch
+        if case .batch = outcome, let turn, let batch = waiter.batch {
+            hold(batch, of: turn)
             waiter.batch = nil
         }
     }
 
     override func release() -> Int {
         if let turn, let batch = waiter.batch {
-            held[turn] = batch
+            hold(batch, of: turn)
             waiter.batch = nil
         }
         var left = 0
         for (lane, channel) in lanes.enumerated() {
             left += held[lane]?.dropValues() ?? 0
-            left += channel.closeReading().dropValues()
+            let rest = channel.closeReading()
+            leftIn[lane] += rest.count
+            left += rest.dropValues()
             held[lane] = nil
         }
         return left

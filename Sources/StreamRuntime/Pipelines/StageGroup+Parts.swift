@@ -23,24 +23,33 @@ extension StageGroup {
         if stage.isSequenced {
             // room for what the link holds, and a mark
             let capacity = max(1, min(Self.longestLane, output.capacity)) + 1
-            results = lanes(count, capacity, "the results of")
+            results = makeLanes(count, capacity, "the results of")
             sequencer = Sequencer(
                 log: TicketLog(), lanes: results, to: output, scheduler: run.scheduler, context: context
             ) { [self] pump in
                 var totals = StageTotals()
                 totals.dropped = pump.dropped
-                totals.droppedOut = pump.dropped
+                totals.put = pump.sent
+                let sequencer = pump as! Sequencer
+                for (index, lane) in results.enumerated() {
+                    tell(of: lane) {
+                        $0.taken += sequencer.takenFrom[index]
+                        $0.left += sequencer.leftIn[index]
+                    }
+                }
                 if let queue = pump.fullQueue {
                     pipeline.fail(
                         describe(ScriptFailure(message: queue.overflowMessage), of: links.last!, value: nil))
                 }
                 ended(totals)
             }
+            sequencer!.isSwapped = run.environment.planted == .ticketsSwapped
             parts.pumps.append(sequencer!)
         }
         var shares: [Channel] = []
         if stage.isDealt {
-            shares = lanes(count, stage.split.lane, "the queue of")
+            shares = makeLanes(count, stage.split.lane, "the queue of")
+            if case .process = stage.kind { for lane in shares { lane.exposure = ExposedLink(isInput: true) } }
             var dealt = input!
             var key = DealKey.marked
             if case .field(let name) = stage.key { key = .field(name) }
@@ -57,12 +66,25 @@ extension StageGroup {
                     from: dealt, to: shares, by: key, givesBack: givesBack && isInput, sequencer: sequencer,
                     scheduler: run.scheduler, context: context, judge: judgeKey
                 ) { [self] pump in
-                    // It takes from the stage's input what it deals; what it does not deal is accounted for here.
+                    // What it deals is received by the workers.
+                    let dealer = pump as! Dealer
                     var totals = StageTotals()
-                    totals.failed = (pump as! Dealer).failed
+                    totals.failed = dealer.failed
                     totals.received = totals.failed
                     totals.dropped = pump.dropped
-                    if !isInput { totals.dropped += dealt.closeReading().drop() }
+                    for (index, lane) in shares.enumerated() { tell(of: lane) { $0.put += dealer.sent(to: index) } }
+                    if isInput {
+                        totals.taken = dealer.taken
+                        totals.returned = dealer.returned
+                        if givesBack { totals.created = dealer.taken }
+                    } else {
+                        let left = dealt.closeReading().drop()
+                        totals.dropped += left
+                        tell(of: dealt) {
+                            $0.taken += dealer.taken
+                            $0.left += left
+                        }
+                    }
                     ended(totals)
                 })
         }
@@ -86,7 +108,7 @@ extension StageGroup {
         return parts
     }
 
-    private func lanes(_ count: Int, _ capacity: Int, _ what: String) -> [Channel] {
+    private func makeLanes(_ count: Int, _ capacity: Int, _ what: String) -> [Channel] {
         (1...count).map { Channel(capacity: capacity, name: "\(what) \"\(stage.name)\" (\($0) of \(count))") }
     }
 

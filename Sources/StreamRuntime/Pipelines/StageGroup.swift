@@ -2,10 +2,14 @@
 import LuaVM
 import StreamCore
 
-/// Values that went through a stage.
+/// Values that went through a stage, or through one of its parts.
 struct StageTotals {
-    /// `dropped` holds those of `droppedOut`, which were emitted before.
-    var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0, droppedOut = 0
+    /// As `stats` tells them; `dropped`: as nobody wanted them any more.
+    var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0
+    /// For the account: see there. The failed that went to a sink of dead letters are not in `failed`.
+    var created = 0, consumed = 0, returned = 0, deadLettered = 0
+    /// Messages taken from the stage's own input, and put into its own output: not those of the lanes between its parts.
+    var taken = 0, put = 0
 
     mutating func add(_ other: StageTotals) {
         received += other.received
@@ -13,7 +17,12 @@ struct StageTotals {
         filtered += other.filtered
         failed += other.failed
         dropped += other.dropped
-        droppedOut += other.droppedOut
+        created += other.created
+        consumed += other.consumed
+        returned += other.returned
+        deadLettered += other.deadLettered
+        taken += other.taken
+        put += other.put
     }
 }
 
@@ -33,6 +42,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     let output: Channel
     let givesBack: Bool
     let isGenerator: Bool
+    /// Its output is a link of its pipeline, not a script's channel.
+    let putsIntoLink: Bool
     /// What others may read meanwhile.
     let meter = Meter()
     /// Kept only while the group runs, by the pipeline that owns it.
@@ -42,6 +53,8 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     private(set) var keyImage: LuaImage?
     private let lock = Lock()
     private var sum = StageTotals()
+    /// Of the lanes between its parts.
+    private var lanes: [ObjectIdentifier: QueueAccount] = [:]
     private var left = 1
     private var workers: [StageWorker] = []
     private var reduces: [Int: (reports: Int, anyReceived: Bool)] = [:]
@@ -51,7 +64,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
 
     init(
         run: Run, context: Context, stage: PipelineSpec.StageSpec, input: Channel?, output: Channel, givesBack: Bool,
-        isGenerator: Bool, onEnd: @escaping (StageGroup) -> Void
+        putsIntoLink: Bool, isGenerator: Bool, onEnd: @escaping (StageGroup) -> Void
     ) {
         self.run = run
         self.context = context
@@ -61,10 +74,19 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
         self.output = output
         self.givesBack = givesBack
         self.isGenerator = isGenerator
+        self.putsIntoLink = putsIntoLink
         self.onEnd = onEnd
     }
 
     var totals: StageTotals { lock.withLock { sum } }
+
+    /// What one of its parts has to tell of a lane, at its end.
+    func tell(of lane: Channel, _ change: (inout QueueAccount) -> Void) {
+        lock.withLock { change(&lanes[ObjectIdentifier(lane), default: QueueAccount(name: lane.name)]) }
+    }
+
+    /// Lanes in which values were lost, when all parts have ended.
+    var laneProblems: [String] { lock.withLock { lanes.values.compactMap(\.problem).sorted() } }
 
     // MARK: Images
 

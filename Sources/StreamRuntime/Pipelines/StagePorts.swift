@@ -33,10 +33,12 @@ final class StagePorts {
     private var creditedUpTo: UInt64 = 0
     /// Which of the two the driver's last wait was for.
     private var waitsForOutput = false
-    /// Values that found nobody, by reason `ended`.
-    private var droppedBehind = 0
+    /// Messages taken from the input and put into the output, marks counted, and those given back to the input.
+    private(set) var taken = 0, sent = 0, returned = 0
+    /// Values that found nobody, by reason `ended`: those not read, and those that were to go on.
     private(set) var droppedIn = 0
-    var droppedOut: Int { droppedBehind + driver.lost }
+    private var droppedBehind = 0
+    var droppedOut: Int { droppedBehind + Int(driver.dropped) }
     /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
     var onFailure: ((ScriptFailure) -> Bool)?
     /// Told that the queue behind is full and its policy is to fail; the stage ends.
@@ -114,7 +116,9 @@ final class StagePorts {
             let written = takeWritten()
             guard let message = written.first else { return .ready }
             switch output.send(message, waiter) {
-            case .sent: written.removeFirst()
+            case .sent:
+                written.removeFirst()
+                sent += 1
             case .waiting:
                 written.removeFirst()
                 return .waits
@@ -123,6 +127,7 @@ final class StagePorts {
                 driver.isClosed = true
             case .overflow:
                 written.removeFirst()
+                sent += 1
                 driver.isClosed = true
                 onOverflow?(output)
             }
@@ -148,7 +153,7 @@ final class StagePorts {
             install(waiter.batch!)
             waiter.batch = nil
         case .granted(let n): driver.grant = n
-        case .sent: break
+        case .sent: sent += 1
         case .closed:
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
@@ -206,7 +211,10 @@ final class StagePorts {
         driver.grant = 0
         guard driver.pending > 0 || spare > 0 else { return }
         let written = driver.pending > 0 ? takeWritten() : nil
-        if !output!.commit(written, unused: spare) {
+        let count = written?.count ?? 0
+        if output!.commit(written, unused: spare) {
+            sent += count
+        } else {
             droppedBehind += written?.dropValues() ?? 0
             driver.isClosed = true
         }
@@ -242,7 +250,8 @@ final class StagePorts {
     }
 
     private func install(_ batch: Batch) {
-        batchBytes = batch.byteCount  // without the mark
+        batchBytes = batch.byteCount  // without the mark, as is what follows
+        taken += batch.count
         if seat != nil {
             batch.appendMark()
             sequencer?.wake()
@@ -292,6 +301,7 @@ final class StagePorts {
             if marksAreDealt && marks > 0 { input.credit(marks, bytes: 0, all: true) }
             if givesBack {
                 let count = rest.count
+                returned += count
                 input.giveBack(rest)  // before the credit: nobody may slip in between
                 input.credit(count, bytes: batchBytes, all: false)
             } else {

@@ -109,33 +109,66 @@ extension StageWorker {
         ports.finish()
         var totals = StageTotals()
         totals.failed = Int(driver.failed)
-        totals.dropped = ports.droppedIn + ports.droppedOut
-        if seat.ownsInput, let input = seat.input { totals.dropped += input.closeReading().dropValues() }
+        totals.created = Int(driver.created)
+        totals.consumed = Int(driver.consumed)
+        totals.returned = ports.returned
+        if seat.givesBack { totals.created += ports.taken }
+        // With what an early end interrupted: its function had it, or its result waited for room.
+        totals.dropped = ports.droppedIn + ports.droppedOut + Int(driver.inHand)
         if isKey {
-            // What it passed on is still in front of the stage; a value that its end interrupted is lost there.
-            totals.received = totals.failed
-            totals.dropped += Int(driver.received) - Int(driver.emitted) - totals.failed
-            seat.output.close()
+            totals.received = totals.failed  // what it passed on is still in front of the stage
         } else {
-            totals.received = Int(driver.received) + worker.taken
-            totals.emitted = Int(driver.emitted) + worker.put
+            totals.received = Int(driver.received)
+            totals.emitted = Int(driver.emitted)
             totals.filtered = Int(driver.filtered)
-            totals.droppedOut = ports.droppedOut
-            let lost = valueInHand(totals)
-            totals.emitted += lost
-            totals.dropped += lost
-            totals.droppedOut += lost
         }
-        if seat.ownsOutput { seat.output.close() }
+        count(input: &totals)
+        count(output: &totals)
+        if ports.isProcess { countProcess(&totals) }
         return totals
     }
 
-    /// Whether an early end interrupted a value that would have been passed on, or the wait for room for its result: it
-    /// is dropped.
-    func valueInHand(_ totals: StageTotals) -> Int {
-        guard !driver.isChain, case .script(let form) = links[0].kind, [.map, .filter, .each, .scan].contains(form)
-        else { return 0 }
-        return max(0, totals.received - totals.filtered - totals.failed - totals.emitted)
+    private func count(input totals: inout StageTotals) {
+        guard let input = seat.input, seat.ownsInput else {
+            totals.taken = ports.taken
+            return
+        }
+        let rest = input.closeReading()
+        let left = rest.count
+        var taken = ports.taken, put = 0
+        totals.dropped += rest.dropValues()
+        if let exposure = input.exposure {  // its function has the lane in hand
+            taken += Int(input.account.received)
+            put = exposure.count
+            totals.consumed += taken
+            totals.created += put
+        }
+        group.tell(of: input) {
+            $0.taken += taken
+            $0.put += put
+            $0.left += left
+        }
+    }
+
+    private func count(output totals: inout StageTotals) {
+        if isKey || seat.ownsOutput {
+            let put = ports.sent
+            group.tell(of: seat.output) { $0.put += put }
+            seat.output.close()
+        } else {
+            totals.put = ports.sent
+        }
+    }
+
+    /// Its function has the channels itself. What it and its tasks do with a link of the pipeline is told at the end of
+    /// the group; with a channel of the script's it is the worker that counts.
+    private func countProcess(_ totals: inout StageTotals) {
+        totals.received += worker.taken
+        totals.consumed += worker.taken
+        if seat.givesBack { totals.created += worker.taken }
+        totals.emitted += worker.put
+        totals.created += worker.put
+        totals.put += worker.put
     }
 
     func leave() {

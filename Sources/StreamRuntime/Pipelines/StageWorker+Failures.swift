@@ -42,7 +42,7 @@ extension StageWorker {
         }
         wasOverdue = true
         driver.describeOverdueValue(stack)
-        driver.giveUpValue()
+        if group.run.environment.planted != .stopNotCounted { driver.giveUpValue() }
         guard case .failed(let failure) = end else { return stopped = .deadlineExceeded }
         guard judge(failure) else { return }
         if group.isGenerator {

@@ -197,8 +197,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
                 worked($0)
             }
         case .process:
-            worker.stageInput = seat.input
-            worker.stageOutput = seat.output
+            if seat.givesBack { worker.stageInput = seat.input }
+            if !group.putsIntoLink { worker.stageOutput = seat.output }
             call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)

@@ -69,6 +69,15 @@ enum Wait {
         }
     }
 
+    /// It is on a link of a pipeline that a script has in hand.
+    var isExposed: Bool {
+        switch self {
+        case .send(let channel), .receive(let channel), .range(let channel):
+            channel._withUnsafeGuaranteedRef { $0.exposure != nil }
+        default: false
+        }
+    }
+
     /// It ended in another way than the one it was for.
     func abandon() {
         channel?.forget()

@@ -76,8 +76,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         var isTold = false
     }
 
-    /// The channels of a stage whose function has them itself, and how many values it took from one and put into the
-    /// other.
+    /// The channels of a stage whose function has them itself, where they are a script's, and how many values it took from
+    /// one and put into the other.
     @exclusivity(unchecked) var stageInput: Channel?
     @exclusivity(unchecked) var stageOutput: Channel?
     @exclusivity(unchecked) private(set) var taken = 0
@@ -87,14 +87,15 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     var countsValues: Bool { stageInput != nil || stageOutput != nil }
 
-    /// A script may also take back what it has put, or put into its own input.
+    @inline(__always)
     func countReceived(from channel: Channel) {
-        guard countsValues else { return }
-        if channel === stageInput { taken += 1 } else if channel === stageOutput { put -= 1 }
+        if channel.exposure != nil { channel.exposure!.countReceived() }
+        if countsValues && channel === stageInput { taken += 1 }
     }
+    @inline(__always)
     func countSent(on channel: Channel) {
-        guard countsValues else { return }
-        if channel === stageOutput { put += 1 } else if channel === stageInput { taken -= 1 }
+        if channel.exposure != nil { channel.exposure!.countSent() }
+        if countsValues && channel === stageOutput { put += 1 }
     }
 
     /// Tasks whose wait was ended by others, put there before the wake that calls for a look.
@@ -543,7 +544,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         ports = []
         ready.removeAll()
         received.drop()
-        holdings.takeBack()
+        if run.environment.planted != .holdingsKept { holdings.takeBack() }
         vmPointer = nil
         inboxLock.withLock { vm = nil }
         let onEnd = onEnd, onIdle = onIdle

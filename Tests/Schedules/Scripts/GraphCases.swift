@@ -13,7 +13,7 @@ private let head = """
     end
     local function check(p)  -- the account of a pipeline that has ended
       local s = p:stats()
-      assert(s.created == s.delivered + s.filtered + s.failed + s.dropped, "account")
+      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
       return s
     end
 

@@ -160,7 +160,7 @@ package let limiterCases: [SeededCase] = [
               p:cancel()
               p:wait()
               local s = p:stats()
-              print(s.created == s.delivered + s.filtered + s.failed + s.dropped)
+              print(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned)
               stream.sleep(1)
               print(bucket:available())
             end

@@ -6,7 +6,7 @@ private let head = """
     local function id(v) return v end
     local function check(p)  -- the account of a pipeline that has ended
       local s = p:stats()
-      assert(s.created == s.delivered + s.filtered + s.failed + s.dropped, "account")
+      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
       local sum = 0
       for _, n in pairs(s.drops) do sum = sum + n end
       assert(sum == s.dropped, "reasons")

@@ -8,7 +8,7 @@ private let head = """
     local function ms(began) return math.floor((stream.now() - began) * 1e3 + 0.5) end
     local function check(p)  -- the account of a pipeline that has ended
       local s = p:stats()
-      assert(s.created == s.delivered + s.filtered + s.failed + s.dropped, "account")
+      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
       return s
     end
 

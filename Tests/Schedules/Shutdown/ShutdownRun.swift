@@ -119,7 +119,10 @@ package final class ShutdownRun {
             sum.delivered += said("delivered")
             sum.filtered += said("filtered")
             sum.failed += said("failed")
-            sum.dropped += said("dropped")
+            sum.consumed += said("consumed")
+            sum.deadLettered += said("dead_lettered")
+            sum.returned += said("returned")
+            for (field, count) in stat where field.hasPrefix("drop ") { sum.drop(count, String(field.dropFirst(5))) }
             expect(
                 said("delivered") == count("sunk", id),
                 "\(id): delivered \(said("delivered")), its sinks got \(count("sunk", id))")
@@ -136,8 +139,9 @@ package final class ShutdownRun {
             for (what, ids) in counts.notes where what.hasPrefix("feeds ") && ids[id] != nil {
                 let feed = String(what.dropFirst(6))
                 expect(
-                    count("sent", feed) == said("created") + count("left", feed),
-                    "\(id): \(count("sent", feed)) were fed, \(said("created")) taken, \(count("left", feed)) left")
+                    count("sent", feed) == said("created") - said("returned") + count("left", feed),
+                    "\(id): \(count("sent", feed)) were fed, \(said("created")) taken, \(said("returned")) given back, "
+                        + "\(count("left", feed)) left")
             }
         }
         expect(sum == result.account, "the pipelines say \(sum), the run \(result.account)")

@@ -62,11 +62,16 @@ struct ShutdownScript {
           for id, p in pairs(pipelines) do
             p:wait()
             local s = p:stats()
-            for _, field in ipairs { "created", "delivered", "filtered", "failed", "dropped" } do
+            for _, field in ipairs {
+              "created", "delivered", "consumed", "filtered", "failed", "dropped", "dead_lettered", "returned",
+            } do
               stream.host.stat(id, field, s[field])
             end
             local drops = 0
-            for _, n in pairs(s.drops) do drops = drops + n end
+            for reason, n in pairs(s.drops) do
+              drops = drops + n
+              stream.host.stat(id, "drop " .. reason, n)
+            end
             stream.host.stat(id, "drops", drops)
           end
           for _, t in ipairs(tasks) do t:wait() end

@@ -42,7 +42,7 @@ let package = Package(
             resources: [
                 "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
                 "stream/stages.lua", "stream/shapes.lua", "stream/limiters.lua", "stream/test.lua",
-                "stream/compare.lua", "stream/bytes.lua", "stream/tasks.lua",
+                "stream/compare.lua", "stream/bytes.lua", "stream/tasks.lua", "stream/limits.lua",
             ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),
@@ -54,6 +54,18 @@ let package = Package(
             name: "run-schedules",
             dependencies: ["Schedules", .product(name: "ArgumentParser", package: "swift-argument-parser")],
             path: "Tests/ScheduleRunner"
+        ),
+        .target(name: "AttackMeter", path: "Tests/AttackMeter"),
+        .target(
+            name: "Attacks", dependencies: ["AttackMeter", "LuaVM", "StreamCore", "StreamRuntime", "StdlibLua"],
+            path: "Tests/Attacks"
+        ),
+        .executableTarget(
+            name: "run-attacks",
+            dependencies: [
+                "Attacks", "AttackMeter", "LuaVM", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/AttackRunner"
         ),
         .target(name: "StreamTesting", dependencies: ["StreamHost", "StreamRuntime", "StreamCore", "StreamIO"]),
         .testTarget(
@@ -77,3 +89,16 @@ let package = Package(
         ),
     ]
 )
+
+// Programs of scripts/check.d, which have no part in a build of the product: a fuzz target has libFuzzer's main function, and
+// the sweep of allocation failures asks LeakSanitizer.
+if Context.environment["STREAMHOST_FUZZ"] != nil {
+    package.targets += [
+        .executableTarget(
+            name: "fuzz-csv", dependencies: ["StreamIO", "StreamCore", "CMessage"], path: "Tests/Fuzz/CSV",
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])]),
+        .executableTarget(
+            name: "sweep-allocations", dependencies: ["StreamRuntime", "StreamCore", "StdlibLua", "CLuaShim"],
+            path: "Tests/Allocations/Sweep"),
+    ]
+}

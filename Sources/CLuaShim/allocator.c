@@ -29,7 +29,11 @@ enum {
     STEP = 16,                 /* every block's alignment, and the step of the first classes */
     FINE_MAX = 256,            /* 16, 32 ... 256; then four classes for each doubling */
     FINE_CLASSES = FINE_MAX / STEP,
+#ifdef SHIM_PLAIN_MALLOC
+    SMALL_MAX = 0,             /* for a sanitizer: every block is one of malloc's */
+#else
     SMALL_MAX = 2048,
+#endif
     CLASSES = FINE_CLASSES + 12,
     FIRST_CHUNK = 24 << 10,                     /* the libraries, and a stage: what every state has */
     SMALL_CHUNK = 2 << 10, SMALL_CHUNKS = 9,    /* many states need little more */
@@ -155,6 +159,9 @@ static void *move(shim_allocator *a, void *block, size_t old_size, size_t new_si
     return fresh;
 }
 
+/* Other threads read it meanwhile. [-0, +0, -] */
+static inline void set(size_t *count, size_t value) { __atomic_store_n(count, value, __ATOMIC_RELAXED); }
+
 /* May Lua have `growth` more bytes? `kind` is the tag of a new object, or LUA_TNONE. [-0, +0, -] */
 static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     size_t limit = a->limit;
@@ -163,12 +170,12 @@ static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     if (wanted <= limit) return true;
     /* Divisions, since 4 * limit may overflow. */
     bool refused = wanted / 4 >= limit && wanted > 4 * limit;
+    a->vm->spoilt |= refused;
     if (size >= REFUSED_SIZE && (kind == LUA_TSTRING || kind == LUA_TUSERDATA))
         refused = refused || (wanted / 2 >= limit && wanted > 2 * limit);
     if (refused) {
         /* The script may catch the error that follows; the control word decides, not the error. */
-        a->vm->over_memory = true;
-        atomic_fetch_or_explicit(&a->vm->control, SHIM_CONTROL_KILL, memory_order_relaxed);
+        shim_exceed(a->vm, SHIM_OVER_MEMORY);
     }
     if (refused || a->used <= limit) shim_memory_pressure(a->vm); /* else told when it passed the limit */
     return !refused;
@@ -191,7 +198,7 @@ void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_si
     }
     if (new_size == 0) {
         if (old_size != 0) give_back(a, block, old_size);
-        a->used -= old_size;
+        set(&a->used, a->used - old_size);
         return NULL;
     }
     if (new_size > old_size && !grant(a, new_size - old_size, new_size, kind)) return NULL;
@@ -204,8 +211,8 @@ void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_si
          * its first bytes join a list of small blocks; a small one joins the list of a smaller class. */
         result = block;
     }
-    a->used = a->used - old_size + new_size;
-    if (a->used > a->peak) a->peak = a->used;
+    set(&a->used, a->used - old_size + new_size);
+    if (a->used > a->peak) set(&a->peak, a->used);
     return result;
 }
 

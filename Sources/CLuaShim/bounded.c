@@ -2,7 +2,7 @@
 #include "bounded.h"
 #include <string.h>
 
-int shim_make_room(lua_State *L, lua_KContext context, lua_KFunction after) {
+int shim_give_way(lua_State *L, lua_KContext context, lua_KFunction after) {
     shim_vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
     vm->op = SHIM_OP_PREEMPT;

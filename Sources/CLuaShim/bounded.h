@@ -15,7 +15,7 @@ enum {
     BOUNDED_STRING_MAX = 1 << 30 /* far above it the size of a string is not held to be sane */
 };
 
-/* True: a preemption is owed, and can be had here by shim_make_room. Does not return where the script is to end: raises,
+/* True: a preemption is owed, and can be had here by shim_give_way. Does not return where the script is to end: raises,
  * or yields for good. [-0, +0, v] */
 static inline bool shim_look_up(lua_State *L) {
     if (lua_gethookmask(L) == 0 && atomic_load_explicit(&vm_of(L)->control, memory_order_relaxed) == 0) return false;
@@ -23,7 +23,7 @@ static inline bool shim_look_up(lua_State *L) {
 }
 
 /* Yields to the host; `after` goes on with `context`. `return` its result. [-0, +0, v] */
-int shim_make_room(lua_State *L, lua_KContext context, lua_KFunction after);
+int shim_give_way(lua_State *L, lua_KContext context, lua_KFunction after);
 
 /* Raises Lua's error if a string of this size is more than the state may hold. [-0, +0, v] */
 void shim_check_size(lua_State *L, size_t size);

@@ -381,9 +381,17 @@ next:
         low = s;
         goto repeat;
     case '*':
-        low = s;
+        if (!matches_one(m, s, p, end)) {
+            p = end + 1;
+            goto next;
+        }
+        low = s++;
         goto repeat;
     case '-':
+        if (!matches_one(m, s, p, end)) {
+            p = end + 1;
+            goto next;
+        }
         frame = push_frame(m, MATCH_LAZY);
         frame->s = s;
         frame->p = p;

@@ -60,7 +60,7 @@ static inline void matcher_init(matcher *m, lua_State *L, const char *s, size_t 
     m->item_end = NULL;
     m->anchored = false;
     m->pattern = p;
-    m->literal = p_length > 0 && strchr("^$*+?.([%-", *p) == NULL && strchr("*?-", p[1]) == NULL ? (uint8_t)*p : -1;
+    m->literal = p_length > 0 && strchr("^$*+?.()[%-", *p) == NULL && strchr("*?-", p[1]) == NULL ? (uint8_t)*p : -1;
 }
 /* The pattern's '^' is an anchor. */
 static inline void matcher_anchor(matcher *m) {

@@ -30,7 +30,7 @@ static int find_plain(lua_State *L, size_t from) {
         if (places > all) places = all;
         found = find_text(s + offset, places + p_length - 1, p, p_length);
         offset += places;
-        if (found == NULL && places < all && shim_look_up(L)) return shim_make_room(L, (lua_KContext)offset, find_plain_on);
+        if (found == NULL && places < all && shim_look_up(L)) return shim_give_way(L, (lua_KContext)offset, find_plain_on);
     }
     if (found == NULL) {
         lua_pushnil(L);
@@ -71,7 +71,7 @@ static int searched(lua_State *L, matcher *m, match_end end, int kind) {
             lua_settop(L, 4);
             match_keep(m);
         }
-        return shim_make_room(L, kind, search_on);
+        return shim_give_way(L, kind, search_on);
     case MATCH_FAILED:
         lua_pushnil(L);
         return 1;
@@ -129,7 +129,7 @@ static int iterate(lua_State *L, matcher *m, iteration *i, bool on) {
                 lua_settop(L, 0);
                 match_keep(m);
             }
-            return shim_make_room(L, 0, iterate_on);
+            return shim_give_way(L, 0, iterate_on);
         }
         if (end == MATCH_FAILED) {
             i->from = (size_t)(m->subject_end - m->subject) + 1;
@@ -255,7 +255,7 @@ static int substitute(lua_State *L, matcher *m, builder *b, bool on) {
                 match_keep(m);
                 lua_replace(L, MATCHER);
             }
-            return shim_make_room(L, 0, gsub_paused);
+            return shim_give_way(L, 0, gsub_paused);
         }
         if ((size_t)(m->end - m->subject) == b->last) { /* an empty one where the last one ended */
             if (m->start == m->subject_end || m->anchored) break;

@@ -110,7 +110,7 @@ static int go_on(lua_State *L, sorting *s, bool less) {
             if (--s->steps < 0) {
                 s->steps = BOUNDED_STEPS / 4;
                 s->step = UP;
-                if (shim_look_up(L)) return shim_make_room(L, 0, sort_paused);
+                if (shim_look_up(L)) return shim_give_way(L, 0, sort_paused);
             }
             lua_geti(L, LIST, ++s->i);
             COMPARE(B, A, UP_COMPARED);
@@ -160,7 +160,7 @@ static int go_on(lua_State *L, sorting *s, bool less) {
         case SIFT: /* the element at `root` of the heap sinks to its place */
             if (--s->steps < 0) {
                 s->steps = BOUNDED_STEPS / 4;
-                if (shim_look_up(L)) return shim_make_room(L, 0, sort_paused);
+                if (shim_look_up(L)) return shim_give_way(L, 0, sort_paused);
             }
             s->child = 2 * s->root + 1;
             if (s->child >= s->size) goto sunk;

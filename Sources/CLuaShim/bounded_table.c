@@ -39,7 +39,7 @@ static int insert_on(lua_State *L, int status, lua_KContext i) {
         lua_geti(L, 1, i - 1);
         lua_seti(L, 1, i);
         i--;
-        if (is_pause(L, i)) return shim_make_room(L, i, insert_on);
+        if (is_pause(L, i)) return shim_give_way(L, i, insert_on);
     }
     lua_seti(L, 1, position);
     return 0;
@@ -71,7 +71,7 @@ static int remove_on(lua_State *L, int status, lua_KContext position) {
         lua_geti(L, 1, position + 1);
         lua_seti(L, 1, position);
         position++;
-        if (is_pause(L, position)) return shim_make_room(L, position, remove_on);
+        if (is_pause(L, position)) return shim_give_way(L, position, remove_on);
     }
     lua_pushnil(L);
     lua_seti(L, 1, position);
@@ -83,7 +83,7 @@ static int remove_element(lua_State *L) {
     lua_Integer size = check_length(L, READS | WRITES);
     lua_Integer position = luaL_optinteger(L, 2, size);
     if (position != size)
-        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 2, "position out of bounds");
+        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 1, "position out of bounds"); /* as Lua says it */
     lua_settop(L, 1);
     lua_pushinteger(L, size);
     lua_geti(L, 1, position);
@@ -103,7 +103,7 @@ static int move_on(lua_State *L, int status, lua_KContext i) {
         lua_geti(L, 1, first + at);
         lua_seti(L, target, to + at);
         i++;
-        if (is_pause(L, i)) return shim_make_room(L, i, move_on);
+        if (is_pause(L, i)) return shim_give_way(L, i, move_on);
     }
     lua_pushvalue(L, target);
     return 1;
@@ -151,7 +151,7 @@ static int concat_from(lua_State *L, builder *b, lua_Integer i, lua_Integer last
                 b = builder_anchor(L, b);
                 b->at = i;
                 b->count = last;
-                return shim_make_room(L, 0, concat_on);
+                return shim_give_way(L, 0, concat_on);
             }
         }
         lua_geti(L, LIST, i);

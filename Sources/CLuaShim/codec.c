@@ -78,8 +78,13 @@ static int fail_kind(lua_State *L, shim_problem *p, const frame *f, int index) {
 
 /* ---- Encoding ---- */
 
-static inline bool put_tag(shim_buffer *out, uint8_t tag, const void *bytes, size_t n) {
-    if (out->capacity - out->used < 1 + n && !shim_buffer_reserve(out, 1 + n))
+static int fail_room(lua_State *L, shim_problem *p, const frame *f, const shim_buffer *out, size_t n) {
+    char text[160];
+    return fail(L, p, f, shim_no_room(L, out, n, text));
+}
+
+static inline bool put_tag(lua_State *L, shim_buffer *out, uint8_t tag, const void *bytes, size_t n) {
+    if (out->capacity - out->used < 1 + n && !shim_make_room(L, out, 1 + n))
         return false;
     out->bytes[out->used] = tag;
     memcpy(out->bytes + out->used + 1, bytes, n);
@@ -93,15 +98,15 @@ static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_prob
     bool ok;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
-        ok = put_tag(out, lua_toboolean(L, index) ? MSG_VALUE_TRUE : MSG_VALUE_FALSE, "", 0);
+        ok = put_tag(L, out, lua_toboolean(L, index) ? MSG_VALUE_TRUE : MSG_VALUE_FALSE, "", 0);
         break;
     case LUA_TNUMBER:
         if (lua_isinteger(L, index)) {
             int64_t i = lua_tointeger(L, index);
-            ok = put_tag(out, MSG_VALUE_INTEGER, &i, sizeof i);
+            ok = put_tag(L, out, MSG_VALUE_INTEGER, &i, sizeof i);
         } else {
             double d = lua_tonumber(L, index);
-            ok = put_tag(out, MSG_VALUE_FLOAT, &d, sizeof d);
+            ok = put_tag(L, out, MSG_VALUE_FLOAT, &d, sizeof d);
         }
         break;
     case LUA_TSTRING: {
@@ -110,12 +115,11 @@ static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_prob
         if (n > MSG_MAX_SIZE)
             return fail(L, p, f, "a string larger than 1 GB");
         uint32_t length = (uint32_t)n;
-        ok = out->capacity - out->used >= 5 + n || shim_buffer_reserve(out, 5 + n);
-        if (ok) {
-            put_tag(out, MSG_VALUE_STRING, &length, sizeof length);
-            memcpy(out->bytes + out->used, s, n);
-            out->used += n;
-        }
+        if (out->capacity - out->used < 5 + n && !shim_make_room(L, out, 5 + n))
+            return fail_room(L, p, f, out, 5 + n);
+        ok = put_tag(L, out, MSG_VALUE_STRING, &length, sizeof length);
+        memcpy(out->bytes + out->used, s, n);
+        out->used += n;
         break;
     }
     case LUA_TTABLE:
@@ -123,14 +127,14 @@ static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_prob
     case LUA_TLIGHTUSERDATA:
         if (!shim_is_null(L, index))
             return fail_kind(L, p, f, index);
-        ok = put_tag(out, MSG_VALUE_NULL, "", 0);
+        ok = put_tag(L, out, MSG_VALUE_NULL, "", 0);
         break;
     case LUA_TUSERDATA: {
         const shim_type *type;
         void *ref = shim_any_object(L, index, &type);
         if (ref == NULL || !type->shared)
             return fail_kind(L, p, f, index);
-        ok = put_tag(out, MSG_VALUE_OBJECT, &ref, sizeof ref);
+        ok = put_tag(L, out, MSG_VALUE_OBJECT, &ref, sizeof ref);
         *objects |= ok;
         break;
     }
@@ -138,7 +142,7 @@ static inline int put_value(lua_State *L, int index, shim_buffer *out, shim_prob
         return fail_kind(L, p, f, index);
     }
     if (!ok)
-        return fail(L, p, f, "not enough memory");
+        return fail_room(L, p, f, out, 9);
     return out->used > MSG_MAX_SIZE ? fail(L, p, f, "the value is larger than 1 GB") : 0;
 }
 
@@ -177,7 +181,10 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
     lua_Unsigned length = lua_rawlen(L, index);
     if (length > MSG_MAX_SIZE)
         return fail(L, p, parent, "the value is larger than 1 GB");
-    if (!shim_buffer_reserve(out, 9 + 9 * length))
+    size_t least = 9 + length; /* a boolean takes a byte; most take 9, and to grow once spares growing often */
+    if (!shim_make_room(L, out, least))
+        return fail_room(L, p, parent, out, least);
+    if (out->used + 9 + 9 * length <= vm_of(L)->encode_end && !shim_buffer_reserve(out, 9 + 9 * length))
         return fail(L, p, parent, "not enough memory");
     out->used += 9;
     for (array = 0; array < length; array++) {
@@ -214,9 +221,9 @@ static int put_table_body(lua_State *L, int index, shim_buffer *out, shim_proble
         }
         /* A table of many pairs is a map: its keys are data, and would use the symbols up. */
         uint32_t symbol = type == LUA_TSTRING ? shim_symbol_of(L, key, pairs < MSG_SHAPE_FIELDS) : MSG_NO_SYMBOL;
-        if (symbol != MSG_NO_SYMBOL ? !put_tag(out, MSG_VALUE_KEY, &symbol, sizeof symbol)
+        if (symbol != MSG_NO_SYMBOL ? !put_tag(L, out, MSG_VALUE_KEY, &symbol, sizeof symbol)
                                     : put_value(L, key, out, p, &f, objects) != 0)
-            return symbol != MSG_NO_SYMBOL ? fail(L, p, parent, "not enough memory") : -1;
+            return symbol != MSG_NO_SYMBOL ? fail_room(L, p, parent, out, 5) : -1;
         if (put_value(L, key + 1, out, p, &f, objects) != 0)
             return -1;
         pairs++;
@@ -235,7 +242,7 @@ static int put_record(lua_State *L, int index, shim_record *r, shim_buffer *out,
     if (r->message->kind != MSG_JSON)
         return 1;
     uint32_t length = 0;
-    if (!put_tag(out, MSG_VALUE_JSON, &length, sizeof length) ||
+    if (!put_tag(L, out, MSG_VALUE_JSON, &length, sizeof length) ||
         shim_record_text(L, index, r, out, &problem, (json_form){true, true, depth}) != 0) {
         out->used = start; /* it has something that JSON has not */
         return 1;
@@ -249,8 +256,8 @@ static int put_table(lua_State *L, int index, shim_buffer *out, shim_problem *p,
     shim_record *r = shim_record_of(L, index);
     if (r != NULL && put_record(L, index, r, out, parent == NULL ? 0 : parent->depth) == 0)
         return 0;
-    if (!put_tag(out, MSG_VALUE_TABLE, "", 0))
-        return fail(L, p, parent, "not enough memory");
+    if (!put_tag(L, out, MSG_VALUE_TABLE, "", 0))
+        return fail_room(L, p, parent, out, 1);
     return put_table_body(L, index, out, p, parent, objects);
 }
 
@@ -307,6 +314,11 @@ static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *probl
         const char *s = lua_tolstring(L, index, &n);
         if (n > MSG_MAX_SIZE)
             return fail(L, problem, NULL, "a string larger than 1 GB");
+        if (n > shim_max_value(vm_of(L))) {
+            char text[160];
+            shim_bound(vm_of(L), out, shim_max_value(vm_of(L)));
+            return fail(L, problem, NULL, shim_too_large(vm_of(L), text));
+        }
         uint32_t length = (uint32_t)n, size = msg_padded(MSG_TEXT_OFFSET + length);
         if (!shim_buffer_reserve(out, size))
             return fail(L, problem, NULL, "not enough memory");
@@ -340,8 +352,10 @@ static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *probl
     case LUA_TTABLE: {
         bool objects = false;
         shim_record *r = shim_record_of(L, index);
+        shim_vm *vm = vm_of(L);
+        out->used = start;
+        shim_bound(vm, out, shim_max_value(vm));
         if (r != NULL) {
-            out->used = start;
             int status = encode_record(L, index, r, out, problem);
             if (status <= 0)
                 return status;
@@ -353,6 +367,11 @@ static int encode(lua_State *L, int index, shim_buffer *out, shim_problem *probl
             return -1;
         }
         size_t size = out->used - start, padding = (8 - size % 8) % 8;
+        if (size > shim_max_value(vm)) { /* it found room in a buffer that was large enough */
+            char text[160];
+            out->used = start;
+            return fail(L, problem, NULL, shim_too_large(vm, text));
+        }
         if (!shim_buffer_append(out, "\0\0\0\0\0\0\0", padding)) {
             out->used = start;
             return fail(L, problem, NULL, "not enough memory");
@@ -472,6 +491,7 @@ const uint8_t *shim_decode_value(lua_State *L, const uint8_t *p) {
 
 void shim_decode(lua_State *L, const msg_header *message) {
     const uint8_t *payload = (const uint8_t *)(message + 1);
+    SHIM_ASSERT_MESSAGE(message);
     switch (message->kind) {
     case MSG_FALSE: lua_pushboolean(L, 0); return;
     case MSG_TRUE: lua_pushboolean(L, 1); return;

@@ -157,11 +157,11 @@ static int drive(lua_State *L, int status, lua_KContext context) {
             step = STEP_CALLED;
             continue;
         case STEP_CALLED:
+            if (d->overdue) /* whatever it has caught */
+                return shim_value_stop(L);
             step = status == LUA_OK || status == LUA_YIELD ? settle(L, d) : STEP_FAILED;
             continue;
         case STEP_FAILED:
-            if (d->overdue)
-                return shim_value_stop(L);
             value_failed(L, d, 0);
             d->failed++;
             return ask(L, d, SHIM_WANT_JUDGEMENT, STEP_JUDGED);

@@ -8,6 +8,17 @@ enum { SHIM_BATCH_BYTES = 256 * 1024 };
 
 static inline bool has_room(const shim_driver *d) { return d->count < d->grant && d->out.used < SHIM_BATCH_BYTES; }
 
+/* The task is over a limit, and its function has returned or raised: stops it. [-0, +0, e] */
+int shim_value_stop(lua_State *L);
+
+/* The message at `start` was written: where that is too much output, takes it back and stops the task. [-0, +0, e] */
+static inline void count_emitted(lua_State *L, shim_driver *d, size_t start) {
+    if (shim_count_output(vm_of(L), d->out.used - start)) return;
+    shim_message_release((const msg_header *)(d->out.bytes + start), vm_of(L)->host->release);
+    d->out.used = start;
+    shim_value_stop(L);
+}
+
 /* Appends the value at `index` to the output. 0 or -1 with the driver's problem. [-0, +0, m] */
 static inline int emit_value(lua_State *L, int index, shim_driver *d) {
     size_t start = d->out.used;
@@ -17,12 +28,14 @@ static inline int emit_value(lua_State *L, int index, shim_driver *d) {
         memcpy(d->out.bytes + start, &header, sizeof header);
         memcpy(d->out.bytes + start + sizeof header, &value, sizeof value);
         d->out.used = start + 16;
+        if (d->limits != NULL) count_emitted(L, d, start);
         d->count++;
         d->emitted++;
         return 0;
     }
     if (shim_encode_raising(L, index, &d->out, &d->problem) != 0)
         return -1;
+    if (d->limits != NULL) count_emitted(L, d, start);
     d->objects |= (((const msg_header *)(d->out.bytes + start))->flags & MSG_HAS_OBJECTS) != 0;
     d->count++;
     d->emitted++;
@@ -70,13 +83,11 @@ static inline int emit_late(lua_State *L, shim_driver *d) {
 void shim_limit_function(lua_State *L, shim_driver *d, int link);
 /* What the function of `link` had is done with. [-0, +0, -] */
 void shim_value_end(lua_State *L, shim_driver *d, int link);
-/* The task is overdue, and its function has returned or raised: stops it. [-0, +0, e] */
-int shim_value_stop(lua_State *L);
 
 /* The function of `link` has raised. [-0, +0, e] */
 static inline void value_failed(lua_State *L, shim_driver *d, int link) {
-    if (d->limits == NULL) return;
     if (d->overdue) shim_value_stop(L);
+    if (d->limits == NULL) return;
     shim_value_end(L, d, link);
 }
 

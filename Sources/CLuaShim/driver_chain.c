@@ -60,6 +60,7 @@ static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
 /* Pushes the function of a stage and its arguments, and calls it, protected. [-0, +1, m] */
 static int call(lua_State *L, const shim_link *link, int stage, lua_KFunction again) {
     int arguments = 1;
+    driver_of(L)->current = stage;
     lua_settop(L, HANDLER);
     lua_rawgeti(L, lua_upvalueindex(TABLE), 2 * stage + 1);
     if (link->stage == SHIM_STAGE_SCAN || link->stage == SHIM_STAGE_REDUCE) {
@@ -140,6 +141,8 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
             status = call(L, &d->links[stage], stage, again);
             /* fall through */
         case STEP_CALLED:
+            if (d->overdue)
+                shim_value_stop(L);
             if (status != LUA_OK && status != LUA_YIELD)
                 fail(L, d, stage, again);
             if (!settle(L, d, stage)) {
@@ -232,6 +235,7 @@ static int start(lua_State *L) {
 
 /* What emit returns. [-0, +1 or 2, m] */
 static int emitted(lua_State *L, shim_driver *d, int own) {
+    d->current = own; /* its function goes on */
     if (d->closed)
         return emit_closed(L, d, own == 0);
     if (d->late != 0)
@@ -326,6 +330,19 @@ bool shim_push_chain_emit(lua_State *L, shim_driver *d, int stage) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, table_key(d));
     lua_pushinteger(L, stage);
     return lua_pcall(L, 3, 1, 0) == LUA_OK;
+}
+
+void shim_push_stopped_value(lua_State *L, lua_State *co) {
+    lua_Debug ar;
+    for (int level = 0; lua_checkstack(co, 2) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
+        lua_CFunction function = lua_tocfunction(co, -1);
+        lua_pop(co, 1);
+        if (function != start && function != emit) continue;
+        if (lua_getlocal(co, &ar, VALUE) == NULL) break;
+        lua_xmove(co, L, 1);
+        return;
+    }
+    lua_pushnil(L);
 }
 
 void shim_push_chain_state(lua_State *L, shim_driver *d, int stage) {

@@ -20,7 +20,10 @@ bool shim_has_value(const shim_driver *d) {
 }
 
 void shim_value_end(lua_State *L, shim_driver *d, int link) {
-    for (int i = link; i < length_of(d); i++) d->limits[i].deadline = 0;
+    for (int i = link; i < length_of(d); i++) {
+        d->limits[i].deadline = 0;
+        d->limits[i].active = false;
+    }
     if (d->entered > link) vm_of(L)->host->value_ended(vm_of(L), link);
 }
 
@@ -28,14 +31,18 @@ void shim_value_end(lua_State *L, shim_driver *d, int link) {
  * it there. [-0, +0, -] */
 static void begin(lua_State *L, shim_driver *d, int link) {
     shim_value_end(L, d, link);
-    int64_t now = vm_of(L)->host->clock(vm_of(L)), timeout = d->limits[link].timeout;
+    d->limits[link].active = true;
+    d->limits[link].turn++;
+    int64_t timeout = d->limits[link].timeout;
+    if (timeout == 0) return;
+    int64_t now = vm_of(L)->host->clock(vm_of(L));
     d->limits[link].deadline = now > INT64_MAX - timeout ? INT64_MAX : now + timeout;
     d->fresh = true;
 }
 
 bool shim_value_is_overdue(shim_vm *vm) {
-    shim_driver *d = vm->timed;
-    if (d == NULL || d->owner != vm->base) return false;
+    shim_driver *d = vm->limited;
+    if (d == NULL || d->limits == NULL || d->owner != vm->base) return false;
     if (d->overdue) return true;
     int link = -1;
     for (int i = 0; i < length_of(d); i++) {
@@ -86,8 +93,8 @@ static int timed(lua_State *L) {
 }
 
 void shim_limit_function(lua_State *L, shim_driver *d, int link) {
-    if (d->limits[link].timeout == 0) return;
-    vm_of(L)->timed = d;
+    const shim_limit *limit = &d->limits[link];
+    if (limit->timeout == 0 && (d->links == NULL || (limit->cpu == 0 && limit->output == 0))) return;
     lua_pushlightuserdata(L, d);
     lua_insert(L, -2);
     lua_pushinteger(L, link);

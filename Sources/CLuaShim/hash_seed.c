@@ -59,7 +59,7 @@ lua_State *shim_new_seeded_state(shim_vm *vm, uint32_t seed) {
     vm->seeding = &seeding;
     lua_State *L = lua_newstate(shim_allocate_first, &vm->allocator);
     vm->seeding = NULL;
-    if (L != NULL) lua_setallocf(L, shim_allocate, &vm->allocator);
+    if (L != NULL) lua_setallocf(L, shim_allocator_function(), &vm->allocator);
     return L;
 }
 

@@ -3,10 +3,18 @@
 #define CLUASHIM_INTERNAL_H
 #include "include/CLuaShim.h"
 
+/* Messages are made by us, and whoever reads one trusts it; in debug builds each is looked at first. */
+#ifdef DEBUG
+#include <assert.h>
+#define SHIM_ASSERT_MESSAGE(message) assert(msg_check((message), (message)->size, NULL))
+#else
+#define SHIM_ASSERT_MESSAGE(message) ((void)0)
+#endif
+
 /* ---- allocator.c: size classes in chunks of the state's own; exact accounting; the soft limit ---- */
 
 typedef struct shim_allocator {
-    size_t used, peak, limit;  /* bytes that Lua holds; limit 0: none */
+    size_t used, peak, limit;  /* bytes that Lua holds, the first two read by any thread; limit 0: none */
     struct shim_vm *vm;        /* told of pressure through shim_memory_pressure */
     void *chunks;              /* every chunk, linked */
     void *large;               /* every large block, linked both ways */
@@ -17,6 +25,8 @@ typedef struct shim_allocator {
 
 void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
 void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
+/* shim_allocate, or in a test what shim_failures_enable puts in its place: failures.c. */
+lua_Alloc shim_allocator_function(void);
 void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; runs nothing of Lua's */
 
 /* ---- vm.c ---- */
@@ -47,7 +57,8 @@ struct shim_vm {
     lua_State *base;              /* the task's own coroutine, outermost of those that run */
     int op;                       /* why the running coroutine yields to the host; SHIM_OP_NONE: not to the host */
     bool chain_yieldable;         /* every coroutine between base and running can yield */
-    bool over_memory;
+    int over;                     /* enum shim_over */
+    bool spoilt;                  /* memory was refused for whatever it was */
     _Atomic uint32_t control;
     const shim_host *host;
     void *owner;
@@ -70,7 +81,11 @@ struct shim_vm {
     int entered;                  /* contexts that the running task has entered */
     bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
-    shim_driver *timed;           /* the driver whose functions have a timeout; NULL: none */
+    shim_driver *limited;         /* whose values it works on: limits.c; NULL: nobody's */
+    int64_t cpu_since;            /* the thread's CPU time at the last look */
+    size_t max_value;             /* bytes of a message; 0: none */
+    size_t encode_bound, encode_end; /* bytes of what is written now, and where its buffer's use has to end */
+    _Atomic bool interrupted;     /* a signal came and no hook has run since */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;
     int strike;                   /* strike.c: what a test asked for, SHIM_STRIKE_NONE in all other runs */
@@ -99,7 +114,7 @@ const uint8_t *shim_skip_value(const uint8_t *p);
 
 /* ---- select.c ---- */
 
-void shim_selection_free(shim_selection *s); /* NULL: nothing */
+void shim_selection_free(shim_vm *vm);
 
 /* ---- vm.c, object.c ---- */
 
@@ -126,15 +141,39 @@ void shim_arm_hook(shim_vm *vm);
  * is owed, and the function may yield. bounded.h. [-0, +0, e] */
 bool shim_answer(lua_State *L);
 
+/* ---- limits.c, driver_timeout.c: all on the thread that runs the state ---- */
+
+/* Stops the state for a limit. The stage to blame is the driver's `current`. [-0, +0, -] */
+void shim_exceed(shim_vm *vm, int over);
+/* The running task begins to compute (`starts`), or stops, or is looked at meanwhile: counts what its value has used. True:
+ * too much. [-0, +0, -] */
+bool shim_look(shim_vm *vm, bool starts);
+/* True if the task that runs has a value whose time is over, and is to be stopped. */
+bool shim_value_is_overdue(shim_vm *vm);
+/* What a signal calls for where no hook can run: true if a limit has been passed. */
+bool shim_is_interrupted(shim_vm *vm);
+static inline bool shim_has_limits(const shim_vm *vm) { return vm->limited != NULL && vm->limited->limits != NULL; }
+
 /* For an encoder, which no hook reaches: whether it is to give up, as what it writes is large and nobody waits for it. */
 static inline bool shim_gives_up(lua_State *L, const shim_buffer *out) {
-    return out->used > 1 << 20 &&
-           atomic_load_explicit(&vm_of(L)->control, memory_order_relaxed) & (SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL);
+    if (out->used <= 1 << 20) return false;
+    shim_vm *vm = vm_of(L);
+    return atomic_load_explicit(&vm->control, memory_order_relaxed) & (SHIM_CONTROL_KILL | SHIM_CONTROL_CANCEL) ||
+           (atomic_load_explicit(&vm->interrupted, memory_order_relaxed) && shim_is_interrupted(vm));
 }
-
-/* True if the task that runs has a value whose time is over, and is to be stopped: driver_timeout.c. Only on the thread
- * that runs it. */
-bool shim_value_is_overdue(shim_vm *vm);
+/* Room for n bytes more in a message that is written. False: no memory, too large (shim_no_room says which), or shim_gives_up.
+ * [-0, +0, -] */
+bool shim_make_room(lua_State *L, shim_buffer *out, size_t n);
+/* Why, for a message. `text` has room for 160 bytes. */
+const char *shim_no_room(lua_State *L, const shim_buffer *out, size_t n, char *text);
+static inline size_t shim_max_value(const shim_vm *vm) { return vm->max_value != 0 ? vm->max_value : MSG_MAX_SIZE; }
+/* What is written to `out` from now on has at most so many bytes. */
+static inline void shim_bound(shim_vm *vm, const shim_buffer *out, size_t bytes) {
+    vm->encode_bound = bytes;
+    vm->encode_end = out->used + bytes;
+}
+/* Says that it has more. */
+const char *shim_too_large(const shim_vm *vm, char *text);
 
 /* Called by the allocator when the limit is passed: sets SHIM_CONTROL_MEMORY and arms the hook. */
 void shim_memory_pressure(shim_vm *vm);

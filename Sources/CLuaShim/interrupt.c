@@ -7,6 +7,21 @@
 #include <signal.h>
 #include <string.h>
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+/* ThreadSanitizer keeps a signal back until its thread calls a function of the C library, which a loop in Lua never does.
+ * It does not know sigaction by this name; what runs in the handler is not to call into it either, as the signal may come
+ * while the thread is in there. */
+int __sigaction(int signal, const struct sigaction *action, struct sigaction *old);
+#define INSTALL __sigaction
+#define IN_HANDLER __attribute__((disable_sanitizer_instrumentation))
+#endif
+#endif
+#ifndef IN_HANDLER
+#define IN_HANDLER
+#define INSTALL sigaction
+#endif
+
 _Thread_local shim_vm *shim_current;
 
 static void interrupt(lua_State *L, lua_Debug *ar);
@@ -22,8 +37,7 @@ static void relieve_memory(lua_State *L, shim_vm *vm) {
     atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_MEMORY);
     lua_gc(L, LUA_GCCOLLECT);
     if (vm->allocator.limit != 0 && vm->allocator.used > vm->allocator.limit - vm->allocator.limit / 8) {
-        vm->over_memory = true;
-        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+        shim_exceed(vm, SHIM_OVER_MEMORY);
     }
 }
 
@@ -35,10 +49,12 @@ static bool obey_control(lua_State *L, shim_vm *vm) {
         relieve_memory(L, vm);
         control = atomic_load(&vm->control);
     }
-    if (vm->timed != NULL && shim_value_is_overdue(vm)) {
-        atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
-        control |= SHIM_CONTROL_KILL;
+    if (shim_has_limits(vm)) {
+        shim_look(vm, false);
+        if (shim_value_is_overdue(vm)) atomic_fetch_or(&vm->control, SHIM_CONTROL_KILL);
+        control = atomic_load(&vm->control);
     }
+    atomic_store_explicit(&vm->interrupted, false, memory_order_relaxed);
     if (control & SHIM_CONTROL_KILL) {
         shim_where(L, vm->stopped_at, sizeof vm->stopped_at);
         if (lua_isyieldable(L)) {
@@ -81,7 +97,7 @@ bool shim_answer(lua_State *L) {
     return lua_gethookmask(L) != 0 && vm->chain_yieldable && lua_isyieldable(L);
 }
 
-void shim_arm_hook(shim_vm *vm) {
+IN_HANDLER void shim_arm_hook(shim_vm *vm) {
     lua_State *L = vm->running;
     /* lua_sethook walks all frames: in a deep recursion one a signal would leave the script no time. */
     if (L != NULL && lua_gethookmask(L) == 0)
@@ -94,11 +110,13 @@ void shim_memory_pressure(shim_vm *vm) {
         shim_arm_hook(vm);
 }
 
-static void on_signal(int signal) {
+IN_HANDLER static void on_signal(int signal) {
     (void)signal;
     int saved = errno;
-    if (shim_current != NULL)
+    if (shim_current != NULL) {
+        atomic_store_explicit(&shim_current->interrupted, true, memory_order_relaxed);
         shim_arm_hook(shim_current);
+    }
     errno = saved;
 }
 
@@ -108,7 +126,7 @@ void shim_interrupt_install(void) {
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    sigaction(SIGURG, &action, NULL);
+    INSTALL(SIGURG, &action, NULL);
 }
 
 void shim_interrupt_attach(void) {

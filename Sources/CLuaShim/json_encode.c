@@ -170,6 +170,11 @@ static __attribute__((noinline)) bool cannot_write(encoder *e, const level *at, 
 
 static bool no_memory(encoder *e, const level *at) { return cannot_write(e, at, "not enough memory"); }
 
+static bool no_room(encoder *e, const level *at, size_t length) {
+    char text[160];
+    return cannot_write(e, at, shim_no_room(e->L, e->out, length, text));
+}
+
 /* ---- Values ---- */
 
 static inline bool put(encoder *e, const level *at, const void *bytes, size_t length) {
@@ -177,7 +182,7 @@ static inline bool put(encoder *e, const level *at, const void *bytes, size_t le
     if (out->capacity - out->used < length) {
         /* A table that is reached twice is written twice, which may double at every level. */
         if (out->used > MSG_MAX_SIZE) return cannot_write(e, at, "the value is larger than 1 GB");
-        if (!shim_buffer_reserve(out, length)) return no_memory(e, at);
+        if (!shim_make_room(e->L, out, length)) return no_room(e, at, length);
     }
     memcpy(out->bytes + out->used, bytes, length);
     out->used += length;
@@ -188,7 +193,7 @@ static inline bool put_byte(encoder *e, const level *at, char c) { return put(e,
 
 static bool write_string(encoder *e, const char *text, size_t length, const level *at, const char *whose) {
     const uint8_t *start = (const uint8_t *)text, *p = start, *run = p, *end = p + length;
-    if (!shim_buffer_reserve(e->out, length + 2)) return no_memory(e, at);
+    if (!shim_make_room(e->L, e->out, length + 2)) return no_room(e, at, length + 2);
     put_byte(e, at, '"');
     while ((p = msg_skip_plain(p, end)) < end) {
         if (*p >= 0x80) {
@@ -433,5 +438,8 @@ int shim_json_encode_as(lua_State *L, int index, shim_buffer *out, shim_problem 
 }
 
 int shim_json_encode(lua_State *L, int index, shim_buffer *out, shim_problem *problem) {
+    shim_vm *vm = vm_of(L);
+    size_t limit = vm->allocator.limit; /* the text becomes a string of the state's */
+    shim_bound(vm, out, limit != 0 && limit < MSG_MAX_SIZE ? limit : MSG_MAX_SIZE);
     return shim_json_encode_as(L, index, out, problem, (json_form){false, false, 0});
 }

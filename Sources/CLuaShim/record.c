@@ -282,6 +282,7 @@ shim_record *shim_push_transient(lua_State *L) {
 
 void shim_renew_transient(lua_State *L, int index, shim_record *r, const msg_header *message) {
     shim_vm *vm = vm_of(L);
+    SHIM_ASSERT_MESSAGE(message);
     if (!shim_record_is_untouched(r)) {
         for (lua_pushnil(L); lua_next(L, index) != 0;) {
             lua_pop(L, 1);

@@ -30,7 +30,11 @@ static int fail(shim_problem *problem, const char *what) {
 
 static inline bool put(merger *m, const void *bytes, size_t length) {
     if (m->out->used > MSG_MAX_SIZE) return fail(m->problem, "the value is larger than 1 GB") == 0;
-    return shim_buffer_append(m->out, bytes, length) || fail(m->problem, "not enough memory") == 0;
+    if (!shim_make_room(m->L, m->out, length)) {
+        char text[160];
+        return fail(m->problem, shim_no_room(m->L, m->out, length, text)) == 0;
+    }
+    return shim_buffer_append(m->out, bytes, length);
 }
 
 /* Writes a field that has no text yet. [-0, +0, -] */
@@ -357,7 +361,7 @@ static int changed_text(lua_State *L, int index, shim_record *r, shim_buffer *ou
         return append_new(L, index, r, out, problem, form);
     }
     const char *end = msg_text(r->message) + msg_text_length(r->message);
-    request q = {{NULL, out, problem, end, false, form.exact, form.depth + 1}, r, false};
+    request q = {{L, out, problem, end, false, form.exact, form.depth + 1}, r, false};
     lua_pushvalue(L, index);
     lua_pushcfunction(L, text_body);
     lua_insert(L, -2);

@@ -25,12 +25,24 @@ struct shim_selection {
     int count, capacity;
     int after, otherwise;     /* the numbers of these cases; 0: none */
     bool objects;             /* messages in `messages` may hold objects */
+    bool owned;               /* which are not the host's yet */
     shim_buffer messages;
 };
 
-void shim_selection_free(shim_selection *s) {
+/* Gives back the objects of the messages that were encoded, and that the host has not been given. */
+static void drop_messages(shim_vm *vm, shim_selection *s) {
+    for (int i = 0; s->owned && s->objects && i < s->count; i++)
+        if (s->cases[i].offset >= 0)
+            shim_message_release((const msg_header *)(s->messages.bytes + s->cases[i].offset), vm->host->release);
+    s->count = 0;
+    s->objects = s->owned = false;
+}
+
+void shim_selection_free(shim_vm *vm) {
+    shim_selection *s = vm->selection;
     if (s == NULL)
         return;
+    drop_messages(vm, s);
     free(s->cases);
     shim_buffer_free(&s->messages);
     free(s);
@@ -45,6 +57,8 @@ static shim_selection *selection_of(lua_State *L, shim_vm *vm) {
         lua_pushstring(L, names[i]);
         lua_rawseti(L, -2, i + 1);
     }
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_select); /* before there is anything that counts on the names */
     shim_selection *s = calloc(1, sizeof *s);
     if (s == NULL)
         luaL_error(L, "not enough memory");
@@ -55,19 +69,13 @@ static shim_selection *selection_of(lua_State *L, shim_vm *vm) {
     }
     s->channel_type = lua_touserdata(L, lua_upvalueindex(2));
     vm->selection = s;
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_select);
+    lua_pop(L, 1);
     return s;
 }
 
-/* Gives the objects of the messages that were encoded back, and raises the text as a mistake of the script's line.
- * [-0, +0, v] */
+/* Raises the text as a mistake of the script's line. [-0, +0, v] */
 static int mistake(lua_State *L, shim_selection *s, const char *format, ...) {
-    for (int i = 0; s->objects && i < s->count; i++)
-        if (s->cases[i].offset >= 0)
-            shim_message_release((const msg_header *)(s->messages.bytes + s->cases[i].offset),
-                                 vm_of(L)->host->release);
-    s->count = 0;
-    s->objects = false;
+    drop_messages(vm_of(L), s);
     char text[SHIM_PROBLEM_SIZE + 160];
     va_list arguments;
     va_start(arguments, format);
@@ -228,9 +236,9 @@ static int no_list(lua_State *L, shim_selection *s, lua_Unsigned length) {
  * `mistake` returns. [-0, +1 + runs, v] */
 static int read_cases(lua_State *L, shim_selection *s, int *runs) {
     char text[100];
-    s->count = 0;
+    drop_messages(vm_of(L), s); /* of a call that ran out of memory */
+    s->owned = true;
     s->after = s->otherwise = 0;
-    s->objects = false;
     s->messages.used = 0;
     if (s->messages.capacity > 1 << 16)
         shim_buffer_free(&s->messages);
@@ -342,6 +350,7 @@ static int select_cases(lua_State *L) {
     if (result != 0)
         return result;
     shim_callback callback = (shim_callback)(uintptr_t)lua_touserdata(L, lua_upvalueindex(1));
+    vm->selection->owned = false;
     return conclude(L, vm, callback(L, vm), runs);
 }
 

@@ -6,8 +6,8 @@ static _Thread_local unsigned landed;
 
 /* Makes the innermost value that has a time overdue. False: there is none. [-0, +0, -] */
 static bool overrun(shim_vm *vm) {
-    shim_driver *d = vm->timed;
-    if (d == NULL || d->owner != vm->base || d->overdue) return false;
+    shim_driver *d = vm->limited;
+    if (d == NULL || d->limits == NULL || d->owner != vm->base || d->overdue) return false;
     for (int i = (d->links != NULL ? d->length : 1) - 1; i >= 0; i--) {
         if (d->limits[i].deadline == 0) continue;
         d->overdue = true;
@@ -26,7 +26,8 @@ static void strike(lua_State *L, lua_Debug *ar) {
     if (L != vm->running || kind == SHIM_STRIKE_NONE) return;
     vm->strike = SHIM_STRIKE_NONE;
     if (kind == SHIM_STRIKE_OVERDUE && !overrun(vm)) return;
-    if (kind == SHIM_STRIKE_MEMORY) vm->over_memory = true;
+    if (kind == SHIM_STRIKE_MEMORY) shim_exceed(vm, SHIM_OVER_MEMORY);
+    if (kind == SHIM_STRIKE_CPU) shim_exceed(vm, SHIM_OVER_CPU);
     if (kind != SHIM_STRIKE_PREEMPT) {
         landed++;
         shim_control_set(vm, SHIM_CONTROL_KILL);

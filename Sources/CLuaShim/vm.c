@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static _Atomic long live_states;
 
 /* [-0, +0, e] */
 static int open_state(lua_State *L) {
@@ -30,7 +31,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
     vm->owner = owner;
     vm->may_raise = true;
     shim_allocator_init(&vm->allocator, vm, limit);
-    vm->L = hash_seed == NULL ? lua_newstate(shim_allocate, &vm->allocator) : shim_new_seeded_state(vm, *hash_seed);
+    vm->L = hash_seed == NULL ? lua_newstate(shim_allocator_function(), &vm->allocator) : shim_new_seeded_state(vm, *hash_seed);
     if (vm->L == NULL)
         goto no_memory;
     *(shim_vm **)lua_getextraspace(vm->L) = vm;
@@ -38,8 +39,10 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
     vm->random_seed = seed;
     lua_gc(vm->L, LUA_GCSTOP); /* until something runs: what is made now stays */
     lua_pushcfunction(vm->L, open_state);
-    if (lua_pcall(vm->L, 0, 0, 0) == LUA_OK)
+    if (lua_pcall(vm->L, 0, 0, 0) == LUA_OK) {
+        atomic_fetch_add_explicit(&live_states, 1, memory_order_relaxed);
         return vm;
+    }
 no_memory:
     shim_allocator_destroy(&vm->allocator);
     free(vm);
@@ -57,10 +60,13 @@ void shim_vm_destroy(shim_vm *vm) {
     }
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
-    shim_selection_free(vm->selection);
+    shim_selection_free(vm);
     free(vm->symbols);
     free(vm);
+    atomic_fetch_sub_explicit(&live_states, 1, memory_order_relaxed);
 }
+
+long shim_live_states(void) { return atomic_load_explicit(&live_states, memory_order_relaxed); }
 
 void *shim_running_owner(void) { return shim_current == NULL ? NULL : shim_current->owner; }
 void *shim_vm_owner(shim_vm *vm) { return vm->owner; }
@@ -70,12 +76,13 @@ uint32_t shim_control_get(shim_vm *vm) { return atomic_load(&vm->control); }
 void shim_control_set(shim_vm *vm, uint32_t bits) { atomic_fetch_or(&vm->control, bits); }
 void shim_control_clear(shim_vm *vm, uint32_t bits) { atomic_fetch_and(&vm->control, ~bits); }
 const char *shim_vm_stopped_at(const shim_vm *vm) { return vm->stopped_at; }
-bool shim_vm_over_memory(const shim_vm *vm) { return vm->over_memory; }
 void shim_set_inbox(shim_vm *vm, const msg_header *message) { vm->inbox = message; }
 shim_buffer *shim_scratch(shim_vm *vm) { return &vm->scratch; }
 const char *shim_encode_problem(shim_vm *vm) { return vm->problem.text; }
 
 const msg_header *shim_encode_scratch(lua_State *L, int index, shim_vm *vm) {
+    enum { KEPT = 1 << 20 }; /* of what a large value needed */
+    if (vm->scratch.capacity > KEPT) shim_buffer_free(&vm->scratch);
     vm->scratch.used = 0;
     return shim_encode(L, index, &vm->scratch, &vm->problem) == 0 ? (const msg_header *)vm->scratch.bytes : NULL;
 }
@@ -85,7 +92,8 @@ void shim_set_entered(shim_vm *vm, int entered) { vm->entered = entered; }
 uint64_t shim_vm_decoded_fields(const shim_vm *vm) { return vm->decoded_fields; }
 
 shim_usage shim_vm_usage(const shim_vm *vm) {
-    return (shim_usage){vm->allocator.used, vm->allocator.peak, vm->allocator.limit};
+    return (shim_usage){__atomic_load_n(&vm->allocator.used, __ATOMIC_RELAXED),
+                        __atomic_load_n(&vm->allocator.peak, __ATOMIC_RELAXED), vm->allocator.limit};
 }
 
 /* ---- Host functions ---- */
@@ -230,12 +238,18 @@ int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *re
     shim_current = vm;
     if (atomic_load(&vm->control) & (SHIM_CONTROL_KILL | SHIM_CONTROL_MEMORY | SHIM_CONTROL_CANCEL))
         shim_arm_hook(vm);
+    if (shim_has_limits(vm)) shim_look(vm, true);
     int status = lua_resume(co, NULL, arguments, results);
+    if (shim_has_limits(vm)) shim_look(vm, false);
     shim_current = outer;
     vm->running = NULL;
     vm->base = NULL;
     *op = vm->op;
     vm->op = SHIM_OP_NONE;
+    if (vm->over != SHIM_OVER_NOTHING) { /* whatever it has caught, and however it came back */
+        *op = SHIM_OP_KILL;
+        return LUA_YIELD;
+    }
     return status;
 }
 

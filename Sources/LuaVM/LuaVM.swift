@@ -135,6 +135,9 @@ public final class LuaVM {
 
     deinit { shim_vm_destroy(pointer) }
 
+    /// States of this process that have not been dropped.
+    public static var liveStates: Int { shim_live_states() }
+
     /// The owner of the state that this thread resumes now; nil: of none.
     @inline(__always)
     public static var runningOwner: UnsafeMutableRawPointer? { shim_running_owner() }
@@ -153,7 +156,6 @@ public final class LuaVM {
     public var stopPlace: String { String(cString: shim_vm_stopped_at(pointer)) }
     /// It has the hash seed that it was given.
     public var isHashFixed: Bool { shim_vm_hash_is_fixed(pointer) }
-    public var isOverMemory: Bool { shim_vm_over_memory(pointer) }
 
     // MARK: Control, from any thread
 

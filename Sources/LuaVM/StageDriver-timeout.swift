@@ -2,21 +2,10 @@
 import CLuaShim
 
 extension StageDriver {
-    private var length: Int { max(1, Int(driver.pointee.length)) }
+    var length: Int { max(1, Int(driver.pointee.length)) }
 
-    /// Gives each stage its timeout, in nanoseconds; 0: none. Once, before it is pushed.
-    public func setTimeouts(_ timeouts: [Int64]) {
-        precondition(timeouts.count == length && driver.pointee.limits == nil)
-        let memory = UnsafeMutablePointer<shim_limit>.allocate(capacity: timeouts.count)
-        for (index, timeout) in timeouts.enumerated() {
-            memory.advanced(by: index).initialize(to: shim_limit(timeout: timeout, deadline: 0))
-        }
-        driver.pointee.limits = memory
-    }
-
-    public var hasTimeouts: Bool { driver.pointee.limits != nil }
     /// A function with a timeout has a value.
-    public var hasTimedValue: Bool { hasTimeouts && shim_has_value(driver) }
+    public var hasTimedValue: Bool { hasLimits && shim_has_value(driver) }
 
     /// The deadline of the value that a stage's function has, if it has one; of a stage without a timeout nil.
     public func deadline(ofLink link: Int) -> Int64? {
@@ -40,7 +29,7 @@ extension StageDriver {
         set { driver.pointee.since = newValue }
     }
 
-    /// A function computes though its value's time is over: its task was stopped, or is about to be.
+    /// A value, or the state, is over a limit: the task was stopped, or is about to be.
     public var isOverdue: Bool {
         get { driver.pointee.overdue }
         set { driver.pointee.overdue = newValue }
@@ -55,7 +44,10 @@ extension StageDriver {
 
     /// A new task drives it.
     public func forgetValues() {
-        for link in 0..<(hasTimeouts ? length : 0) { driver.pointee.limits[link].deadline = 0 }
+        for link in 0..<(hasLimits ? length : 0) {
+            driver.pointee.limits[link].deadline = 0
+            driver.pointee.limits[link].active = false
+        }
         driver.pointee.entered = 0
         driver.pointee.fresh = false
         driver.pointee.late = 0

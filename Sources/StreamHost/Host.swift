@@ -15,6 +15,7 @@ import StreamIO
 public struct Host: Sendable {
     public struct Problem: Error, CustomStringConvertible, Sendable {
         public let description: String
+        package init(_ description: String) { self.description = description }
     }
 
     /// Threads that run scripts. Default: one a core.
@@ -23,6 +24,8 @@ public struct Host: Sendable {
     public var slice: Int64?
     /// Bytes of memory of each isolated worker.
     public var workerMemory = 256 << 20
+    /// CPU time, and time, of one value in a stage that has no such limit of its own; nil: none.
+    public var valueCPU: Duration?, valueTimeout: Duration?
     private var functions: [String: HostFunction] = [:]
     private var sources: [String: @Sendable () -> any HostSource] = [:]
     private var sinks: [String: @Sendable () -> any HostSink] = [:]
@@ -52,7 +55,7 @@ public struct Host: Sendable {
     /// Starts the script at `path`; modules are looked for beside it.
     public func start(path: String, arguments: [String] = []) throws(Problem) -> HostRun {
         switch TextFile.read(path) {
-        case .failure(let problem): throw Problem(description: problem.description)
+        case .failure(let problem): throw Problem(problem.description)
         case .success(let source):
             return start(source: source, path: path, folder: Self.folder(of: path), arguments: arguments)
         }
@@ -165,7 +168,14 @@ public struct Host: Sendable {
         environment.sourceNames = Set(sources.keys)
         environment.sinkNames = Set(sinks.keys)
         environment.workerMemory = workerMemory
+        environment.valueCPU = Self.nanoseconds(valueCPU)
+        environment.valueTimeout = Self.nanoseconds(valueTimeout)
         return environment
+    }
+
+    private static func nanoseconds(_ duration: Duration?) -> Int64 {
+        guard let (seconds, attoseconds) = duration?.components else { return 0 }
+        return seconds >= 9_000_000_000 ? .max / 4 : max(0, seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
     }
 
     /// The folder of a script: where its modules are.
@@ -281,6 +291,16 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
 
     /// Sources end as at their natural end; what is under way is still delivered.
     public func drain() { run.drain() }
+
+    /// The same; what goes on after so many nanoseconds is cancelled, and what goes on `Run.cleanupTime` later is stopped
+    /// for good.
+    public func drain(timeout: Int64) { run.drain(timeout: timeout) }
+
+    /// Cancels at once, and stops for good what goes on `Run.cleanupTime` later.
+    public func stop(cause: String? = nil) { run.stop(cause: cause) }
+
+    /// What has failed so far and what became of the values, of a run that does not end.
+    public var unfinishedResult: RunResult { run.unfinishedResult }
 
     /// Ends every wait with `nil, "canceled"`.
     public func cancel(cause: String? = nil) { run.cancel(cause: cause) }

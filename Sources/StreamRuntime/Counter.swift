@@ -18,6 +18,8 @@ final class Counter: @unchecked Sendable {  // `lock`
         step = -1
     }
 
+    var count: Int { lock.withLock { value } }
+
     func next() -> Int {
         lock.withLock {
             value += step

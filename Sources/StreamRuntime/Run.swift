@@ -54,6 +54,8 @@ public struct RunEnvironment: Sendable {
     package var accountFault: AccountFault?
     /// The same of what ends workers.
     package var planted: RunFault?
+    /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
+    public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0
 
     public init(
         scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,
@@ -83,6 +85,10 @@ public struct RunResult: Sendable {
     public var failures: [String] = []
     /// What became of the values, summed over all pipelines.
     public var account = Account()
+    /// The same pipeline by pipeline, and what did not end in time.
+    public var report = RunReport()
+
+    public init() {}
 }
 
 /// A run in progress. It ends when the top level, every pipeline and every task have; `onEnd` is called once then.
@@ -114,6 +120,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     private var readers = Living<ByteSourceStopper>()
     /// Where the pipeline was declared that reads standard input.
     private var standardInput: (place: String, reader: ObjectIdentifier)?
+    private var reports = PipelineReports()
+    private var shutdown = Shutdown()
+    private let began: Int64
     /// What the checks of the pipelines' accounts have found.
     private var misaccounted: [String] = []
     private var unreceived: [(failure: ScriptFailure, isHandled: () -> Bool)] = []
@@ -128,6 +137,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         self.scheduler = scheduler
         self.environment = environment
         self.onEnd = onEnd
+        began = scheduler.now
         context = Context(scheduler: scheduler)
         scheduler.onQuiescent = { [weak self] in self?.nothingMoves() }
     }
@@ -216,6 +226,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     }
 
     func ended(_ pipeline: PipelineRun) {
+        let report = pipeline.report
         let last = lock.withLock {
             pipelines.remove(pipeline)
             if case .failure = pipeline.outcome {
@@ -223,6 +234,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
                 failedPipelines.append(pipeline)
             }
             result.account.add(pipeline.account)
+            reports.add(report)
             misaccounted += pipeline.accountProblems
             progressed.add(pipeline.progress)
             return isDraining && pipelines.isEmpty
@@ -321,7 +333,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
 
     /// Does what may wake workers, from a thread that is no activity of the scheduler's. A report of a deadlock reads the
     /// workers' states, so it is waited for, and none begins meanwhile.
-    private func fromOutside(_ body: () -> Void) {
+    func fromOutside(_ body: () -> Void) {
         scheduler.beginActivity()
         reporting.withLock {}
         body()
@@ -378,6 +390,46 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     /// Places of the pipelines that have not ended, in the order of their declaration.
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
 
+    /// What there is to tell of it now: of a run that has not ended, too.
+    public func currentReport() -> RunReport {
+        let running = lock.withLock { pipelines.inOrder }.map(\.report)
+        let now = scheduler.now
+        return lock.withLock {
+            var report = RunReport()
+            report.ending = shutdown.ending == .natural && isDraining ? .drained : shutdown.ending
+            report.duration = now - began
+            report.pipelines = reports.all + running
+            report.stuck = shutdown.stuck?.found ?? []
+            report.stopped = shutdown.stopped?.found ?? []
+            return report
+        }
+    }
+
+    /// What has failed so far and what is to be reported, of a run that has to be left.
+    public var unfinishedResult: RunResult {
+        var result = lock.withLock { self.result }
+        result.report = currentReport()
+        return result
+    }
+
+    /// What lives, in order.
+    var living: (workers: [Worker], pipelines: [PipelineRun]) {
+        lock.withLock { (workers.inOrder, pipelines.inOrder) }
+    }
+
+    /// Under the lock; also told whether the run is over.
+    @discardableResult
+    func changeShutdown<R>(_ body: (inout Shutdown, _ isOver: Bool) -> R) -> R {
+        lock.withLock { body(&shutdown, isOver) }
+    }
+
+    /// Everything that waits in contexts that do not end with the run's.
+    func dropWhatWaits() {
+        let (workers, pipelines) = living
+        for pipeline in pipelines { pipeline.context.cancel(cause: "stopped") }
+        for worker in workers { worker.call { $0.dropWaitingTasks() } }
+    }
+
     private func nothingMoves() {
         guard let (waiting, hasEnded) = reporting.withLock({ reportWaiting() }) else { return }
         let what =
@@ -433,12 +485,15 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         // A bug of ours: it must be seen.
         for problem in lock.withLock({ misaccounted }) { fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)")) }
+        let report = currentReport()
         let (result, left, tickers) = lock.withLock {
             isOver = true
+            self.result.report = report
             defer { workers = Living() }
             return (self.result, workers.inOrder, self.tickers.inOrder)
         }
         for ticker in tickers { ticker.stop() }
+        if let timer = changeShutdown({ shutdown, _ in shutdown.timer.take() }) { scheduler.disarm(timer) }
         // The states are dropped on their own threads, and the end is told after that: nobody runs then.
         let remaining = Counter(left.count)
         if left.isEmpty { onEnd(result) }

@@ -6,10 +6,11 @@ import StreamRuntime
 struct ScriptRunner {
     /// Nanoseconds.
     let drainTimeout: Int64
-    /// Nanoseconds; nil: the host's.
-    var slice: Int64?
+    var host = Host()
     /// What shows how the run goes on; nil: nothing does.
     var progress: Progress?
+    /// Where the report goes as JSON; nil: nowhere.
+    var reportPath: String?
 
     /// Blocks until the run has ended; returns the exit status.
     func run(_ path: String, arguments: [String]) -> Int32 {
@@ -22,27 +23,50 @@ struct ScriptRunner {
         sigaddset(&signals, SIGTERM)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
-        let run: HostRun
-        var host = Host()
-        host.slice = slice
-        do throws(Host.Problem) { run = try host.start(path: path, arguments: arguments) } catch {
+        let file: ReportFile?
+        do throws(Host.Problem) { file = try reportPath.map(ReportFile.init(path:)) } catch {
             report(error.description)
             return 2
         }
-        let ending = Ending()
+        let run: HostRun
+        do throws(Host.Problem) { run = try host.start(path: path, arguments: arguments) } catch {
+            report(error.description)
+            var result = RunResult()
+            result.status = .wrong
+            result.failures = [error.description]
+            file?.write(result.json(script: path, signal: nil, exitStatus: 2))
+            return 2
+        }
+        let ending = Ending(path, file)
         watchSignals(signals, run, ending)
         run.onEnd { ending.finish($0) }
         if Progress.canShow(term: Self.variable("TERM")) { progress?.show(run) }
         let (result, signal) = ending.wait()
+        guard ending.claim() else { while true { pause() } }  // another thread is leaving
         run.status?.end()
+        let status = Self.exitStatus(result, signal)
         for failure in result.failures { report(failure) }
-        if !result.account.isBalanced { report("the account does not balance: \(result.account)") }
+        tell(result.report, signal)
+        file?.write(result.json(script: path, signal: signal.map(Self.name), exitStatus: status))
+        return status
+    }
+
+    private static func exitStatus(_ result: RunResult, _ signal: Int32?) -> Int32 {
         if let signal, result.status == .done || result.failures.isEmpty { return 128 + signal }
         switch result.status {
         case .done: return 0
         case .failed: return 1
         case .wrong: return 2
         }
+    }
+
+    private static func name(_ signal: Int32) -> String { signal == SIGINT ? "SIGINT" : "SIGTERM" }
+
+    /// What became of the values, after an end that came from outside.
+    private func tell(_ outcome: RunReport, _ signal: Int32?) {
+        guard signal != nil || outcome.ending != .natural else { return }
+        if outcome.pipelines.isEmpty && outcome.stuck.isEmpty && outcome.stopped.isEmpty { return }
+        report(outcome.lines(signal: signal.map(Self.name)).joined(separator: "\n"))
     }
 
     fileprivate func report(_ text: String) {
@@ -66,31 +90,39 @@ struct ScriptRunner {
             var received: Int32 = 0
             sigwait(&signals, &received)
             ending.signal = received
-            let status = 128 + received
-            run.drain()
-            spawnDetached(stack: 64 << 10) {
-                var time = timespec(tv_sec: Int(timeout / 1_000_000_000), tv_nsec: Int(timeout % 1_000_000_000))
-                while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
-                run.cancel(cause: "drain timeout")
-                Self.exitLate(run, status)
-            }
+            run.drain(timeout: timeout)
+            Self.leaveLate(run, ending, after: timeout)
             sigwait(&signals, &received)
-            run.cancel(cause: "signal")
-            // A script that cannot be stopped, or a third signal, does not keep the process.
-            spawnDetached(stack: 64 << 10) { Self.exitLate(run, status) }
+            run.stop(cause: "signal")
+            Self.leaveLate(run, ending, after: 0)
             sigwait(&signals, &received)
-            run.status?.end()
-            _exit(128 + received)
+            Self.leave(run, ending, "left at the third signal")
         }
     }
 }
 
 extension ScriptRunner {
-    /// Leaves what does not stop although everything was cancelled two seconds ago.
-    fileprivate static func exitLate(_ run: HostRun, _ status: Int32) {
-        sleep(2)
+    /// A run that neither ends when it is cancelled nor can be stopped does not keep the process.
+    fileprivate static func leaveLate(_ run: HostRun, _ ending: Ending, after time: Int64) {
+        let most = Int64.max / 2
+        let whole = min(time, most) + Run.cleanupTime + 1_000_000_000
+        spawnDetached(stack: 64 << 10) {
+            var time = timespec(tv_sec: Int(whole / 1_000_000_000), tv_nsec: Int(whole % 1_000_000_000))
+            while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
+            leave(run, ending, "something does not stop; leaving it")
+        }
+    }
+
+    /// Ends the process while the run goes on, with a report of what that is.
+    fileprivate static func leave(_ run: HostRun, _ ending: Ending, _ why: String) {
+        guard ending.claim(), let signal = ending.signal else { return }
         run.status?.end()
-        ScriptRunner(drainTimeout: 0).report("something does not stop; leaving it")
+        let runner = ScriptRunner(drainTimeout: 0), status = 128 + signal
+        runner.report(why)
+        let result = run.unfinishedResult
+        for failure in result.failures { runner.report(failure) }
+        runner.tell(result.report, signal)
+        ending.file?.write(result.json(script: ending.script, signal: name(signal), exitStatus: status))
         _exit(status)
     }
 }
@@ -101,8 +133,13 @@ private final class Ending: @unchecked Sendable {  // `mutex` guards the rest
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var result: RunResult?
     private var received: Int32?
+    private var isClaimed = false
+    let script: String
+    let file: ReportFile?
 
-    init() {
+    init(_ script: String, _ file: ReportFile?) {
+        self.script = script
+        self.file = file
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
     }
@@ -118,6 +155,16 @@ private final class Ending: @unchecked Sendable {  // `mutex` guards the rest
             received = newValue
             pthread_mutex_unlock(mutex)
         }
+    }
+
+    /// True, once: whoever asked tells how it ended, and ends the process.
+    func claim() -> Bool {
+        pthread_mutex_lock(mutex)
+        defer {
+            isClaimed = true
+            pthread_mutex_unlock(mutex)
+        }
+        return !isClaimed
     }
 
     func finish(_ result: RunResult) {

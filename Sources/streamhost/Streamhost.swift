@@ -28,7 +28,8 @@ struct RunCommand: ParsableCommand {
         discussion: """
             Values and print go to standard output, everything else to standard error.
             At the first SIGINT or SIGTERM sources end and what is under way is still delivered; at the second, or after \
-            --drain-timeout, everything that waits is cancelled.
+            --drain-timeout, everything that waits is cancelled, and two seconds later what goes on is stopped; at the \
+            third the process leaves at once.
 
             Exit status: 0 done; 1 the run failed; 2 the script or the command line is wrong; 130 / 143 ended by \
             SIGINT / SIGTERM.
@@ -36,6 +37,12 @@ struct RunCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("How long a drain may take after a signal.", valueName: "duration"))
     var drainTimeout = Self.defaultDrainTimeout
+
+    @Option(
+        help: ArgumentHelp(
+            "Writes what became of the values, and what did not end in time, as JSON; - is standard error.",
+            valueName: "file"), completion: .file())
+    var report: String?
 
     @Flag(help: "Shows no progress on the terminal. By default a run of more than two seconds does.")
     var noProgress = false
@@ -46,6 +53,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         help: ArgumentHelp("How long a script computes before others have their turn.", visibility: .hidden))
     var slice: String?
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     @Argument(help: "The script.", completion: .file(extensions: ["lua"]))
     var script: String
@@ -81,9 +89,11 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
+        var host = limits.host
+        host.slice = slice.flatMap { Quantity.nanoseconds($0) }
         let status = ScriptRunner(
-            drainTimeout: Quantity.nanoseconds(drainTimeout)!, slice: slice.flatMap { Quantity.nanoseconds($0) },
-            progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!)
+            drainTimeout: Quantity.nanoseconds(drainTimeout)!, host: host,
+            progress: noProgress ? nil : Progress(delay: Quantity.nanoseconds(progressDelay)!), reportPath: report
         ).run(script, arguments: arguments)
         // Everything has been written; whatever still waits for input (standard input, say) goes with the process.
         _exit(status)

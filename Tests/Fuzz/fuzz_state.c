@@ -164,10 +164,56 @@ static int image(lua_State *L, shim_vm *vm) {
     return 0;
 }
 
+/* record(text): of a JSON object's text. */
+static int record(lua_State *L, shim_vm *vm) {
+    shim_buffer *out = shim_scratch(vm);
+    size_t length;
+    lua_settop(L, 1);
+    if (lua_type(L, 1) != LUA_TSTRING) return 0;
+    const char *text = lua_tolstring(L, 1, &length);
+    uint32_t n = (uint32_t)length, size = msg_padded(MSG_TEXT_OFFSET + n);
+    msg_json_checker c = {0};
+    msg_json_problem problem;
+    if (!msg_json_check(&c, text, length, &problem)) return raise_text(L, problem.text);
+    out->used = 0;
+    if (!shim_buffer_reserve(out, size)) return raise_text(L, "not enough memory");
+    memset(out->bytes, 0, size);
+    *(msg_header *)out->bytes = (msg_header){size, MSG_JSON, 0, 0};
+    memcpy(out->bytes + MSG_HEADER_SIZE, &n, sizeof n);
+    memcpy(out->bytes + MSG_TEXT_OFFSET, text, n);
+    return shim_decode_protected(L, (const msg_header *)out->bytes) ? 1 : SHIM_RAISE;
+}
+
+static int describe(lua_State *L, shim_vm *vm) {
+    (void)vm;
+    shim_buffer out = {0};
+    lua_settop(L, 1);
+    shim_describe(L, 1, 400, &out);
+    bool good = shim_push_bytes(L, out.bytes, out.used);
+    shim_buffer_free(&out);
+    return good ? 1 : SHIM_RAISE;
+}
+
+/* What `choose` waits for: the first case, at once. */
+static int first_case(lua_State *L, shim_vm *vm) {
+    int count;
+    bool objects;
+    const shim_case *cases = shim_selection_cases(vm, &count);
+    const shim_buffer *messages = shim_selection_messages(vm, &objects);
+    for (int i = 0; i < count; i++) {
+        if (cases[i].offset < 0) continue;
+        const msg_header *m = (const msg_header *)(messages->bytes + cases[i].offset);
+        must(msg_check(m, m->size, fuzz_is_object), "a case's message is none");
+        shim_message_release(m, fuzz_release);
+    }
+    lua_pushinteger(L, count > 0 ? cases[0].index : 0);
+    return 1;
+}
+
 shim_vm *fuzz_state(size_t limit) {
     static const struct { const char *name; shim_callback function; } functions[] = {
         {"copy", copy}, {"json", json}, {"to_json", to_json}, {"array", array}, {"shared", shared}, {"own", own},
-        {"wait", host_wait}, {"raise_signal", raise_signal}, {"image", image},
+        {"wait", host_wait}, {"raise_signal", raise_signal}, {"image", image}, {"record", record}, {"describe", describe},
     };
     static bool installed;
     static const uint32_t hash_seed = 1; /* the order of pairs, and so what follows, is the same at each run */
@@ -180,32 +226,51 @@ shim_vm *fuzz_state(size_t limit) {
     if (vm == NULL) return NULL;
     lua_State *L = vm->L;
     shim_push_globals(L);
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        bool good = shim_push_function(L, functions[i].function) && shim_set_field(L, -2, functions[i].name);
-        must(good, "a fresh state has no memory");
+    bool good = true;
+    for (size_t i = 0; good && i < sizeof functions / sizeof *functions; i++) {
+        good = shim_push_function(L, functions[i].function) && shim_set_field(L, -2, functions[i].name);
     }
-    lua_pushlightuserdata(L, NULL);
-    must(shim_set_field(L, -2, "null"), "a fresh state has no memory");
+    good = good && shim_push_select(L, first_case, &shared_type) && shim_set_field(L, -2, "choose") &&
+           shim_push_bound(L, finish, &shared_type, fuzz_object(2)) && shim_set_field(L, -2, "bound");
+    if (good) {
+        lua_pushlightuserdata(L, NULL);
+        good = shim_set_field(L, -2, "null");
+    }
+    if (!good) {
+        shim_vm_destroy(vm);
+        return NULL;
+    }
     lua_pop(L, 1);
     return vm;
 }
 
-void fuzz_run(shim_vm *vm, int rounds) {
+static char error[300];
+
+const char *fuzz_error(void) { return error; }
+
+int fuzz_run(shim_vm *vm, int rounds) {
     lua_State *L = vm->L;
-    int reference, op, results;
+    int reference, op = SHIM_OP_NONE, results, status = LUA_YIELD;
+    error[0] = '\0';
     lua_State *co = shim_task_new(vm, &reference);
     if (co == NULL) {
         lua_pop(L, 1);
-        return;
+        return -1;
     }
     shim_push_task_body(co);
     lua_xmove(L, co, 1);
-    int arguments = 1;
-    while (rounds-- > 0 && shim_task_resume(vm, co, arguments, &op, &results) == LUA_YIELD && op != SHIM_OP_KILL) {
-        must(op == SHIM_OP_WAIT || op == SHIM_OP_PREEMPT, "a task came back to the host for no reason");
-        arguments = 0;
+    for (int arguments = 1; rounds-- > 0 && status == LUA_YIELD && op != SHIM_OP_KILL; arguments = 0) {
+        status = shim_task_resume(vm, co, arguments, &op, &results);
+        must(status != LUA_YIELD || op != SHIM_OP_NONE, "a task came back to the host for no reason");
+    }
+    if (status != LUA_OK && status != LUA_YIELD) {
+        shim_buffer text = {0};
+        shim_describe(co, -1, sizeof error - 1, &text);
+        snprintf(error, sizeof error, "%.*s", (int)text.used, text.bytes == NULL ? "" : (const char *)text.bytes);
+        shim_buffer_free(&text);
     }
     shim_task_free(vm, reference);
+    return status;
 }
 
 void fuzz_end(shim_vm *vm) {

@@ -32,12 +32,14 @@ int fuzz_references(void);
 void fuzz_retain(void *object);
 void fuzz_release(void *object);
 
-/* A state with a limit in bytes, 0: none. Globals beside the sandbox's: copy(v), json(text), to_json(v), array(t),
- * shared(), own(), wait(), raise_signal(), image(...): what a host of ours gives to scripts, without Swift. */
+/* A state with a limit in bytes, 0: none; NULL: no memory. Globals beside the sandbox's: copy(v), json(text), to_json(v), array(t),
+ * shared(), own(), wait(), raise_signal(), image(...), record(text), describe(v), choose(cases): what a host of ours gives to scripts, without Swift. */
 shim_vm *fuzz_state(size_t limit);
 /* Runs the function on top of the main stack, which it pops, as a task, resuming it until it ends, is stopped, or has come
- * back `rounds` times. Then frees the task. */
-void fuzz_run(shim_vm *vm, int rounds);
+ * back `rounds` times. Then frees the task. Lua's status; -1: there was no memory for a task. */
+int fuzz_run(shim_vm *vm, int rounds);
+/* What the last task raised, in words; "" */
+const char *fuzz_error(void);
 /* Lets the state go. It must give back every byte that it took, and every object. */
 void fuzz_end(shim_vm *vm);
 

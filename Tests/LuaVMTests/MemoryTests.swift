@@ -16,8 +16,8 @@ import Testing
     ]) func growthIsStopped(_ program: String) {
         let state = TestState(memoryLimit: 2 << 20)
         let end = state.run(program)
-        #expect(end == .stopped || state.vm.isOverMemory, "\(end)")
-        #expect(state.vm.isOverMemory)
+        #expect(end == .stopped || state.vm.over == .memory, "\(end)")
+        #expect(state.vm.over == .memory)
         #expect(state.vm.memory.peak <= 8 << 20)
     }
 
@@ -25,7 +25,7 @@ import Testing
         let state = TestState(memoryLimit: 2 << 20)
         let end = state.run("for i = 1, 100000 do local t = { ('x'):rep(200), { i } } end return 1")
         #expect(end == .returned)
-        #expect(!state.vm.isOverMemory)
+        #expect(state.vm.over == nil)
         #expect(state.vm.memory.limit == 2 << 20)
         #expect(state.vm.memory.used < 2 << 20)
     }

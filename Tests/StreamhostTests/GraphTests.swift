@@ -160,7 +160,7 @@ import Testing
             [
                 "half 100 50 50 0 0 256", "tee 50 100 0 0 0 256", "tee/1 50 50 0 0 0 7", "tee/1/neg 50 50 0 0 0 7",
                 "by 50 50 0 0 0 256", "by/big 25 25 0 0 0 256", "batch 25 3 0 0 0 256",
-                "created 78 delivered 78 filtered 50 failed 0 dropped 0",
+                "created 153 delivered 78 consumed 25 filtered 50 failed 0 dropped 0",
             ],
             """
             local p = stream.from(stream.range(1, 100))
@@ -175,7 +175,7 @@ import Testing
               print(g.name .. " " .. g.received .. " " .. g.emitted .. " " .. g.filtered .. " " .. g.failed .. " "
                 .. g.queued .. " " .. g.capacity)
             end
-            print(("created %d delivered %d filtered %d failed %d dropped %d"):format(s.created - 50, s.delivered,
+            print(("created %d delivered %d consumed %d filtered %d failed %d dropped %d"):format(s.created, s.delivered, s.consumed,
               s.filtered, s.failed, s.dropped))
             """)
     }

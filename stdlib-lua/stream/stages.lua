@@ -2,7 +2,7 @@
 local host = ...
 
 local misuse, place = host.misuse, host.place
-local options_of, pipelines = host.part "options", host.part "pipeline"
+local options_of, pipelines, limits = host.part "options", host.part "pipeline", host.part "limits"
 local check_options, whole, text = options_of.check, options_of.whole, options_of.text
 local policy, switch = options_of.policy, options_of.switch
 local is_pipeline, queue_of, extend = pipelines.is_pipeline, pipelines.queue_of, pipelines.extend
@@ -10,7 +10,7 @@ local Pipeline = pipelines.methods
 
 local stage_options = {
   workers = true, ordered = true, key = true, queue = true, on_error = true, memory = true, isolated = true,
-  timeout = true,
+  timeout = true, cpu = true, max_value = true, max_output = true,
 }
 -- Stages of functions, which work value by value.
 local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
@@ -44,19 +44,18 @@ local function check_key(name, key)
     name, key == "" and "an empty string" or host.kind(key)))
 end
 
--- The time for one value, in nanoseconds.
-local function check_timeout(name, op, timeout)
-  if timeout == nil then return nil end
-  if op == "stage" then
+-- What one worker, and one value in it, may use.
+local function check_limits(stage, name, op, options)
+  local what = "stage \"" .. name .. "\""
+  if options.timeout ~= nil and op == "stage" then
     misuse(("stage \"%s\": timeout is the time for one value, and a :stage process takes its values itself: limit what "
       .. "it does with one by ctx:with_timeout(...):run(fn, value)"):format(name))
   end
-  local seconds = host.duration(timeout)
-  if not seconds or seconds <= 0 then
-    misuse(([[timeout of stage "%s" expected a duration over 0, the time for one value: seconds (0.8) or text such as ]]
-      .. [["800ms", "1.5s", "2m", "1h"; got %s]]):format(name, host.kind(timeout)))
-  end
-  return math.max(1, math.tointeger((math.min(seconds, 9e9) * 1e9 + 0.5) // 1))
+  stage.memory = limits.memory(what, options.memory)
+  stage.timeout = limits.timeout(what, options.timeout)
+  stage.cpu = limits.cpu(what, options.cpu)
+  stage.max_value = limits.max_value(what, options.max_value)
+  stage.max_output = limits.max_output(what, options.max_output)
 end
 
 -- The stage or generator in whose worker a stage with isolated = false runs.
@@ -94,15 +93,7 @@ local function stage_of(self, op, name, code, options, extra)
   code.key = type(stage.key) == "function" and stage.key or nil
   for field, value in pairs(queue_of("queue of stage \"" .. name .. "\"", options.queue)) do stage[field] = value end
   stage.has_queue = options.queue ~= nil
-  if options.memory ~= nil then
-    local bytes = host.size(options.memory)
-    if not bytes or bytes < 65536 then
-      misuse(([[memory of stage "%s" expected a size of at least "64KB", got %s]]):format(
-        name, host.kind(options.memory)))
-    end
-    stage.memory = bytes
-  end
-  stage.timeout = check_timeout(name, op, options.timeout)
+  check_limits(stage, name, op, options)
   stage.on_error = policy("stage \"" .. name .. "\"", options.on_error) or rawget(self, "on_error")
   if isolated == false then
     stage.fused, stage.leader = true, leader(self, name, op, options)

@@ -2,7 +2,7 @@
 local host = ...
 
 local misuse, place, kind = host.misuse, host.place, host.kind
-local options_of = host.part "options"
+local options_of, limits = host.part "options", host.part "limits"
 local unknown, check_options, whole = options_of.unknown, options_of.check, options_of.whole
 
 local tasks = { go = host.go, context = host.context, any_context = host.any_context }
@@ -46,7 +46,7 @@ local worker_meta = {
     return method
   end,
 }
-local worker_options = { memory = true }
+local worker_options = { memory = true, cpu = true, max_value = true }
 
 function tasks.worker(name, fn, options)
   if type(name) == "function" then name, fn, options = "worker", name, fn end
@@ -54,22 +54,21 @@ function tasks.worker(name, fn, options)
   if type(fn) ~= "function" then
     misuse(("worker \"%s\" expected a function, stream.worker(name, fn), got %s"):format(name, kind(fn)))
   end
-  options = check_options("worker \"" .. name .. "\"", options, worker_options)
-  local memory
-  if options.memory ~= nil then
-    memory = host.size(options.memory)
-    if not memory or memory < 65536 then
-      misuse(([[memory of worker "%s" expected a size of at least "64KB", got %s]]):format(name, kind(options.memory)))
-    end
-  end
-  return setmetatable({ name = name, fn = fn, memory = memory, place = place() }, worker_meta)
+  local what = "worker \"" .. name .. "\""
+  options = check_options(what, options, worker_options)
+  return setmetatable({
+    name = name, fn = fn, place = place(), memory = limits.memory(what, options.memory),
+    cpu = limits.cpu(what, options.cpu, "the CPU time of the whole task"),
+    max_value = limits.max_value(what, options.max_value),
+  }, worker_meta)
 end
 
 function Worker.start(self, ...)
   if type(self) ~= "table" or rawget(self, "fn") == nil then
     misuse(("start expected a worker, got %s: call it as worker:start(...)"):format(kind(self)))
   end
-  return host.start_worker(self.name, self.fn, rawget(self, "memory"), self.place, ...)
+  local given = { rawget(self, "memory") or 0, rawget(self, "cpu") or 0, rawget(self, "max_value") or -1 }
+  return host.start_worker(self.name, self.fn, given, self.place, ...)
 end
 
 -- ---- Once -----------------------------------------------------------------------------------------------------------

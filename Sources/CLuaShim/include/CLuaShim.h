@@ -83,6 +83,7 @@ shim_vm *shim_vm_create(const shim_host *host, void *owner, size_t limit, uint64
 bool shim_vm_hash_is_fixed(const shim_vm *vm);
 /* Releases the host objects that the state holds and returns its memory. Runs no Lua code. */
 void shim_vm_destroy(shim_vm *vm);
+long shim_live_states(void); /* of the process: created and not destroyed */
 void *shim_vm_owner(shim_vm *vm);
 /* The owner of the state that this thread resumes now, or NULL. */
 void *shim_running_owner(void);
@@ -99,11 +100,20 @@ void shim_control_clear(shim_vm *vm, uint32_t bits);
 const char *shim_vm_stopped_at(const shim_vm *vm);
 /* How many contexts the running task has entered: the host sets it before each resume and whenever it changes. */
 void shim_set_entered(shim_vm *vm, int entered);
-/* True once the state was stopped for its memory limit. */
-bool shim_vm_over_memory(const shim_vm *vm);
+/* ---- Limits (limits.c) ---- */
+
+enum shim_over { SHIM_OVER_NOTHING, SHIM_OVER_MEMORY, SHIM_OVER_CPU, SHIM_OVER_OUTPUT };
+/* The limit for which the state was stopped: what runs in it then never goes on. */
+int shim_vm_over(const shim_vm *vm);
+/* True if memory was refused to it at four times its limit: what happened in it since is not to be relied on. */
+bool shim_vm_is_spoilt(const shim_vm *vm);
+/* The state may run what cleans up: with `more` bytes than it has, and no other limit. */
+void shim_vm_reprieve(shim_vm *vm, size_t more);
+/* Bytes of the largest message that a script here may make; 0: as large as messages can be. */
+void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 
 /* For tests: see strike.c. */
-enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT };
+enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT, SHIM_STRIKE_CPU };
 /* After so many instructions of `co`, which does not run now: the value in hand is overdue, the memory is full, or the slice
  * is over. [-0, +0, -] */
 void shim_strike(shim_vm *vm, lua_State *co, int kind, int instructions);
@@ -273,6 +283,15 @@ void shim_interrupt_install(void);
 /* Once a thread that resumes tasks: unblocks SIGURG there. */
 void shim_interrupt_attach(void);
 
+/* ---- For tests: memory that is refused (failures.c) ------------------------------------------------------ */
+
+/* States that are made from now on take part. */
+void shim_failures_enable(bool on);
+/* Counts growths from now on, over all those states; those from number `from` to `from + count - 1` are refused. 0: none.
+ * Lua tries again after a collection: of one that is refused alone nobody but the collector hears. */
+void shim_failures_set(uint64_t from, uint64_t count);
+uint64_t shim_failures_growths(void);
+
 /* ---- Stage driver (driver.c) ---------------------------------------------------------------------------- */
 
 enum shim_stage {
@@ -286,10 +305,18 @@ typedef struct shim_link {  /* one of several stages that run in one worker, val
     int stage;
     uint64_t received, filtered, failed;
 } shim_link;
-typedef struct shim_limit { /* of a stage with a timeout, in nanoseconds: driver_timeout.c */
-    int64_t timeout;        /* 0: none */
-    int64_t deadline;       /* of the value that its function has; 0: it has none */
+typedef struct shim_limit { /* of one value in a stage, in nanoseconds and bytes; 0: none: driver_timeout.c, limits.c */
+    int64_t timeout, cpu, output;
+    int64_t deadline;       /* of the value that its function has; 0: it has none, or there is no timeout */
+    bool active;            /* its function has a value; only where the function is wrapped */
+    uint64_t turn;          /* counts those */
+    uint64_t seen;          /* the value whose use is below */
+    /* Written by the thread that runs the state, read by any: in one piece, without order. */
+    int64_t cpu_used, cpu_peak, output_used, output_peak, time_used, time_peak;
 } shim_limit;
+enum { SHIM_USE_CPU, SHIM_USE_OUTPUT, SHIM_USE_TIME };
+/* What the value in hand has used so far, and the most that one used. Any thread. */
+void shim_limit_use(const shim_limit *limit, int what, int64_t *used, int64_t *peak);
 typedef struct shim_driver {
     /* input: the messages of the batch in hand that were not read yet */
     const uint8_t *cursor, *end;
@@ -320,12 +347,15 @@ typedef struct shim_driver {
     shim_link *links;       /* NULL: no chain */
     int length;
     int fault;              /* whose function failed */
-    /* timeouts */
-    shim_limit *limits;     /* one for each stage; NULL: no stage has a timeout */
+    int current;            /* whose function was called last */
+    /* limits */
+    shim_limit *limits;     /* one for each stage; NULL: there are none but the state's own */
+    bool process;           /* the script's function takes its values itself: `turn` counts them, and all tasks work on them */
+    uint64_t turn;
     int64_t since;          /* when its task was resumed last after a wait */
     int entered;            /* stages in front, up to the last of which the host has made a context for their values */
     bool fresh;             /* a value has come since the host made contexts */
-    bool overdue;           /* a function computes although its value's time is over: it is being stopped */
+    bool overdue;           /* its value is over a limit, or the state is: the task is being stopped */
     int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
 } shim_driver;
 
@@ -360,6 +390,12 @@ void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
 void shim_push_chain_function(lua_State *L, shim_driver *driver, int stage);
 /* Pushes the value that the overdue function of a chain has. [-0, +1, -] */
 void shim_push_limited_value(lua_State *L, shim_driver *driver);
+/* Pushes the value that the function called last had, as `co`, which is stopped, has it. [-0, +1, -] */
+void shim_push_stopped_value(lua_State *L, lua_State *co);
+/* From now on what the state uses is this driver's, whose stage is stopped where it is over a limit; NULL: nobody's. */
+void shim_vm_limit(shim_vm *vm, shim_driver *driver);
+/* The running task has put out so many bytes more. False: too many; it is stopped at its next instruction. [-0, +0, -] */
+bool shim_count_output(shim_vm *vm, size_t bytes);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
 /* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */

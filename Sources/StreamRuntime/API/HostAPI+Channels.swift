@@ -65,6 +65,14 @@ extension HostAPI {
         refuse(stack, worker.current?.context.reason ?? .timeout)
     }
 
+    /// Counts a message as output of the value in hand. Where that is too much, it goes nowhere, and the worker is stopped.
+    static func countOutput(_ message: MessagePointer, _ vm: OpaquePointer?, _ stack: LuaStack) -> Int32? {
+        if LuaVM.countOutput(vm, Int(message.pointee.size)) { return nil }
+        message.releaseObjects()
+        stack.push("stopped")
+        return LuaResult.raise
+    }
+
     static let channelSend: LuaFunction = { state, vm in
         let stack = LuaStack(state)
         return withChannel(stack, vm, "send") { worker, channel in
@@ -76,6 +84,7 @@ extension HostAPI {
             guard let message = stack.encoded(2, in: vm!) else {
                 return misuse(worker, stack, stack.encodingProblem(in: vm!))
             }
+            if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
             switch send(message, channel, worker, stack, waits: limit != 0) {
             case .sent:
                 worker.countSent(on: channel)
@@ -101,6 +110,7 @@ extension HostAPI {
             guard let message = stack.encoded(2, in: vm!) else {
                 return misuse(worker, stack, stack.encodingProblem(in: vm!))
             }
+            if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
             switch channel.trySend(message, refuses: true) {
             case .sent:
                 worker.countSent(on: channel)

@@ -174,6 +174,7 @@ extension HostAPI {
         let stack = LuaStack(state), worker = Worker.of(vm)
         let output = worker.run.environment.output
         if let bytes = stack.bytes(-1) {
+            if worker.countsOutput, !LuaVM.countOutput(vm, bytes.count + 1) { return 0 }
             let line = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count + 1, alignment: 1)
             line.copyMemory(from: bytes)
             line[bytes.count] = 10

@@ -11,14 +11,25 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
     private let run: Run
     private let image: LuaImage
     private var arguments: [MessageBuffer]
-    private let memory: Int
+    /// 0: none.
+    private let limits: Limits
     private let lock = Lock()
     private var found: LuaTask.TaskResult?
     private var followers = Followers()
     private var isHandled = false
 
+    /// What it may use.
+    struct Limits {
+        var memory = 0
+        /// Of the whole task, nanoseconds; 0: none.
+        var cpu: Int64 = 0
+        /// Bytes of the largest value that it sends; 0: as large as values can be.
+        var maxValue = StageGroup.defaultMaxValue
+    }
+
     init(
-        run: Run, parent: Context, name: String, place: String, image: LuaImage, arguments: [MessageBuffer], memory: Int
+        run: Run, parent: Context, name: String, place: String, image: LuaImage, arguments: [MessageBuffer],
+        limits: Limits
     ) {
         self.run = run
         context = Context(scheduler: run.scheduler, parent: parent)
@@ -26,7 +37,7 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
         self.place = place
         self.image = image
         self.arguments = arguments
-        self.memory = memory
+        self.limits = limits
     }
 
     var luaType: LuaObjectType { HostAPI.workerTaskType }
@@ -55,7 +66,17 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
     }
 
     private func begin(_ worker: Worker) {
-        guard worker.open(memoryLimit: memory) else { return over(worker, failure: "not enough memory") }
+        let value = ValueLimits(cpu: run.scheduler.isSystemTime ? limits.cpu : 0)
+        worker.limits = WorkerLimits(memory: limits.memory, values: [value])
+        guard worker.open(memoryLimit: limits.memory) else { return over(worker, failure: "not enough memory") }
+        worker.vm.setMaxValue(limits.maxValue)
+        if !value.isEmpty {  // the task is one value, and all that it starts works on that
+            let driver = StageDriver(.sink)
+            driver.isProcess = true
+            driver.setLimits([value])
+            worker.limits.driver = driver
+            worker.vm.limit(driver)
+        }
         HostAPI.open(worker, arguments: nil, scriptPath: run.environment.scriptPath)
         if let problem = worker.vm.restore(image) { return over(worker, failure: problem) }
         let stack = worker.vm.main
@@ -69,7 +90,8 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
             }
         }
         arguments = []
-        let task = worker.start(from: stack, arguments: count, context: context, origin: place) { [self] task, end in
+        let task = worker.start(from: stack, arguments: count, context: context, origin: place, isPrincipal: true) {
+            [self] task, end in
             switch end {
             case .failed(let failure): over(worker, failure)
             default: over(worker, HostAPI.result(of: task, end))
@@ -110,10 +132,21 @@ extension HostAPI {
         stack.object(1, workerTaskType).map { unsafeDowncast(SharedObject.from($0), to: WorkerTask.self) }
     }
 
-    /// start_worker(name, fn, memory, place, ...): the first four are checked by the Lua side.
+    /// start_worker(name, fn, limits, place, ...): the first four are checked by the Lua side.
     static let startWorker: LuaFunction = { state, vm in
         let stack = LuaStack(state), worker = Worker.of(vm)
-        let name = stack.string(1) ?? "", memory = stack.integer(3).map { Int($0) } ?? 0
+        let name = stack.string(1) ?? ""
+        var limits = WorkerTask.Limits()
+        for position in Int64(1)...3 {
+            stack.getIndex(3, position)
+            let limit = stack.integer(-1) ?? 0
+            stack.pop()
+            switch position {
+            case 1: limits.memory = limit > 0 ? Int(limit) : worker.run.environment.workerMemory
+            case 2: limits.cpu = limit
+            default: if limit >= 0 { limits.maxValue = Int(limit) }
+            }
+        }
         var arguments: [MessageBuffer] = []
         for index in 5..<(max(5, stack.top + 1)) {
             let buffer = MessageBuffer()
@@ -136,8 +169,7 @@ extension HostAPI {
         case .success(let image):
             let started = WorkerTask(
                 run: worker.run, parent: worker.innermostContext, name: name, place: stack.string(4) ?? "",
-                image: image, arguments: arguments,
-                memory: memory > 0 ? memory : worker.run.environment.workerMemory)
+                image: image, arguments: arguments, limits: limits)
             push(stack, started)
             started.start()
             return 1

@@ -55,6 +55,8 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
         return pending.map { "waiting for \($0.limiter.name)" } ?? "receiving from \(input.channel.name)"
     }
 
+    override var isPassive: Bool { super.isPassive && pending == nil }
+
     override func publishCounts() {
         limitedMeter.set(Meter.Counts(dropped: limited))
         meter.set(

@@ -77,7 +77,7 @@ extension PipelineRun {
             guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
                 return false
             }
-            start(source, output, skips: spec.skipsBadInput)
+            start(source, output, skips: spec.skipsBadInput, name: "the source \(options.name)")
         case .range(let first, let last, let step):
             begin(
                 ValuePump(
@@ -116,9 +116,11 @@ extension PipelineRun {
         partEnded()
     }
 
-    private func start(_ source: any HostSource, _ output: Link, skips: Bool) {
+    private func start(_ source: any HostSource, _ output: Link, skips: Bool, name: String) {
         addPart()
+        let watch = ConnectorWatch(name)
         lock.withLock {
+            connectors.append(watch)
             output.producers += 1
             output.sources.append(source)
             hostSources.append(source)
@@ -130,10 +132,11 @@ extension PipelineRun {
             if rejected.next() <= StageGroup.loggedFailures { run.log("skipped: \(problem): \(text)") }
             return true
         }
-        watch(outlet.meter, from: nil, to: output)
+        self.watch(outlet.meter, from: nil, to: output)
         let stopper = SourceStopper(source)
         if !context.add(stopper) { source.stop() }
         StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
+            watch.end()
             context.remove(stopper)
             count {
                 $0.created += outlet.created
@@ -279,7 +282,7 @@ extension PipelineRun {
             givesBack: givesBack, putsIntoLink: output.isInner, isGenerator: isSource
         ) { [self] group in
             if let input { drop(giveUp(input)) }
-            let totals = group.totals
+            let totals = group.totals, limits = group.allLimits
             var (received, emitted) = (totals.received, totals.emitted)
             if isProcess, let taps = record?.taps {  // links know that, a script's channel has others too
                 if input!.isInner { received = taps.received.count }
@@ -298,6 +301,7 @@ extension PipelineRun {
                 $0.returned += totals.returned
                 $0.drop(totals.dropped, DropReason.ended)
                 record?.taps = nil
+                record?.limits = { limits }
             }
             if let input { take(totals.taken, from: input) }
             put(totals.put, into: output)
@@ -306,7 +310,9 @@ extension PipelineRun {
             partEnded()
         }
         group.pipeline = self
+        group.restarts = record?.restarts
         record?.meter = group.meter
+        record?.limits = { [weak group] in group?.allLimits ?? [] }
         if isProcess, let input {
             // Its function has the channels itself: they know how far it is, and what it has put and taken at the end.
             if input.isInner && !stage.isDealt { input.channel.exposure = ExposedLink(isInput: true) }
@@ -332,9 +338,12 @@ extension PipelineRun {
             return false
         }
         let gauges = watchEnd(input)
+        let watch = ConnectorWatch("the sink \(options.name)", input: input.channel)
+        lock.withLock { connectors.append(watch) }
         addPart()
         StreamCore.start(sink, from: input.channel, scheduler: run.scheduler, context: context) {
             [self] failure, counts in
+            watch.end()
             for gauge in gauges { gauge.fix(counts.delivered) }
             deliver(counts.delivered)
             take(counts.taken, from: input)
@@ -405,4 +414,9 @@ private final class SourceStopper: ContextListener, Sendable {
     private let source: any HostSource
     init(_ source: any HostSource) { self.source = source }
     func contextEnded(_ reason: Reason) { source.stop() }
+}
+
+extension ConnectorOptions {
+    /// For reports: `stdin`, `file data.log`.
+    fileprivate var name: String { path.map { "\(kind) \($0)" } ?? kind }
 }

@@ -32,6 +32,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     var groups: [StageGroup] = []
     var pumps: [Pump] = []
     var hostSources: [any HostSource] = []
+    var connectors: [ConnectorWatch] = []
     var links: [Link] = []
     /// What `stats` tells of each step, in order.
     var records: [PartRecord] = []
@@ -103,6 +104,8 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             return .success(())
         }
     }
+
+    var hasFailed: Bool { lock.withLock { failureFound != nil } }
 
     /// Someone receives its outcome: a failure is no longer the run's.
     var isReceived: Bool { lock.withLock { isHandled } }
@@ -195,6 +198,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             groups = []
             pumps = []
             hostSources = []
+            connectors = []
             links = []
             defer { followers = [] }
             return followers

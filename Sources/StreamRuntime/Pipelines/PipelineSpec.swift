@@ -82,8 +82,10 @@ struct PipelineSpec {
         var declaresQueue = false
         var skipsErrors = false
         var memory = 0
-        /// For one value, in nanoseconds; 0: none.
-        var timeout: Int64 = 0
+        /// For one value, in nanoseconds, and bytes that it may put out; 0: none; nil: not said.
+        var timeout: Int64?, cpu: Int64?, maxOutput: Int64?
+        /// Bytes of the largest value that it may send; 0: as large as values can be; nil: not said.
+        var maxValue: Int?
         /// Several workers keep the order of the input.
         var ordered = false
         /// The same key always goes to the same worker.

@@ -7,12 +7,16 @@ import Synchronization
 final class PartRecord {
     let name: String
     var meter = Meter()
+    /// Workers of the stage that were replaced.
+    let restarts = Counter()
     /// Its queue.
     var input: Channel?
     /// What its queue drops is told here: of a branch it is told by the first step.
     var tellsDrops = false
     /// What was over its limit and dropped, as `dropped` there.
     var limited: Meter?
+    /// Limits of the stage, and of those that run in its workers.
+    var limits: (() -> [NamedLimits])?
     /// Where the counts are read while its function has the channels itself.
     var taps: (received: Tap, emitted: Tap)?
 
@@ -116,23 +120,27 @@ extension PipelineRun {
         return progress
     }
 
+    /// Its account, or while it runs what its steps tell: the account is written by parts that have ended.
+    func currentAccount(_ steps: [(counts: Meter.Counts, drops: DropReasons)]) -> Account {
+        if outcome != nil { return account }
+        var total = Account()
+        let progress = progress
+        total.created = progress.entered
+        total.delivered = progress.delivered
+        for (counts, drops) in steps {
+            total.filtered += counts.filtered
+            total.failed += counts.failed
+            for (reason, count) in drops.counts { total.drop(count, reason) }
+        }
+        return total
+    }
+
     /// Pushes the table that `p:stats()` returns.
     func pushStats(_ stack: LuaStack) {
         let steps = lock.withLock { self.records.map { ($0, $0.counts, DropReasons($0)) } }
+        let limits = lock.withLock { self.records.map(\.limits) }
         let isOver = outcome != nil
-        var total = account
-        if !isOver {
-            // The account is written by parts that have ended; meanwhile their meters tell.
-            total = Account()
-            let progress = progress
-            total.created = progress.entered
-            total.delivered = progress.delivered
-            for (_, counts, drops) in steps {
-                total.filtered += counts.filtered
-                total.failed += counts.failed
-                for (reason, count) in drops.counts { total.drop(count, reason) }
-            }
-        }
+        let total = currentAccount(steps.map { ($0.1, $0.2) })
         stack.pushTable()
         push(
             stack,
@@ -156,6 +164,7 @@ extension PipelineRun {
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
             drops.push(stack)
+            if let limits = limits[index] { push(limits(), stack) }
             stack.setIndex(-2, Int64(index + 1))
         }
         stack.markArray()

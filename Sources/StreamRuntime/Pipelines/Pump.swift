@@ -36,6 +36,10 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// Set before the wait that is open is ended, and read after a wait was begun: with the seat of the waiter, also in
     /// one total order, so whoever stops the pump finds its wait open, or the pump finds this set.
     private let stopRequested = Atomic<Bool>(false)
+    /// Someone asks what it does; under `askLock` who.
+    private let isAsked = Atomic<Bool>(false)
+    private let askLock = Lock()
+    private var askers: [(Pump) -> Void] = []
 
     init(scheduler: Scheduler, output: Channel?, context: Context, done: @escaping (Pump) -> Void) {
         self.output = output
@@ -88,7 +92,24 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// What is left is given back or dropped; returns how many were dropped.
     func release() -> Int { 0 }
 
+    /// Calls `body` on its thread, between two steps. Any thread.
+    func ask(_ body: @escaping (Pump) -> Void) {
+        askLock.withLock { askers.append(body) }
+        isAsked.store(true, ordering: .releasing)
+        wake()
+    }
+
+    private func answer() {
+        isAsked.store(false, ordering: .relaxed)
+        let bodies = askLock.withLock {
+            defer { askers = [] }
+            return askers
+        }
+        for body in bodies { body(self) }
+    }
+
     override func work() -> Outcome {
+        if isAsked.load(ordering: .acquiring) { answer() }
         guard !isOver else { return .park }
         if isWaiting {
             guard isTold.exchange(false, ordering: .acquiringAndReleasing) else { return .park }
@@ -140,6 +161,8 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     func refused() { dropped += 1 }
 
     private(set) var waitsForRoom = false
+    /// It waits for its neighbours.
+    var isPassive: Bool { isWaiting }
     /// What it waits for, for the report of a deadlock.
     var waitsFor: String { waitsForRoom ? "sending on \(output?.name ?? "nothing")" : "receiving" }
 

@@ -162,7 +162,10 @@ struct SpecReader {
         stage.policy = policy(table)
         stage.declaresQueue = stage.policy.overflow != .block || flag(table, "has_buffer")
         stage.memory = Int(integer(table, "memory") ?? 0)
-        stage.timeout = integer(table, "timeout") ?? 0
+        stage.timeout = integer(table, "timeout")
+        stage.cpu = integer(table, "cpu")
+        stage.maxOutput = integer(table, "max_output")
+        stage.maxValue = integer(table, "max_value").map { Int($0) }
         stage.skipsErrors = string(table, "on_error") == "skip"
         stage.ordered = flag(table, "ordered")
         stage.key = key(table)

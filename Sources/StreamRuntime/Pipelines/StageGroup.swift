@@ -32,6 +32,8 @@ struct StageTotals {
 final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is left and what was reported
     /// Failures of a stage that are logged one by one; the rest are counted.
     static let loggedFailures = 20
+    /// Bytes of the largest value that a stage sends, unless it says otherwise.
+    static let defaultMaxValue = 64 << 20
 
     let run: Run
     let context: Context
@@ -46,8 +48,12 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     let putsIntoLink: Bool
     /// What others may read meanwhile.
     let meter = Meter()
+    /// Counts the workers that are replaced.
+    var restarts: Counter?
     /// Kept only while the group runs, by the pipeline that owns it.
     unowned(unsafe) var pipeline: PipelineRun!
+    /// What its workers have used of their limits.
+    let limitUse: LimitRecord
     private(set) var image: LuaImage?
     /// Of the key's function.
     private(set) var keyImage: LuaImage?
@@ -70,6 +76,7 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
         self.context = context
         self.stage = stage
         links = [stage] + stage.fused
+        limitUse = LimitRecord(links: 1 + stage.fused.count)
         self.input = input
         self.output = output
         self.givesBack = givesBack
@@ -175,6 +182,19 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
             reduces[link] = reduce
             return received || reduce.reports == stage.workers && !reduce.anyReceived
         }
+    }
+
+    /// What one of its stages uses of its limits.
+    func limits(ofLink link: Int) -> StageLimits {
+        let running = lock.withLock { workers }.filter { !$0.isKey }
+        var use = limitUse.use(ofLink: link, running.map { stage in (stage.running, stage.driver) })
+        let values = valueLimits[link]
+        use.memory.limit = Double(workerMemory)
+        if values.cpu > 0 { use.cpu.limit = Double(values.cpu) / 1e9 }
+        if values.timeout > 0 { use.timeout.limit = Double(values.timeout) / 1e9 }
+        if values.output > 0 { use.output.limit = Double(values.output) }
+        use.maxValue = maxValue
+        return use
     }
 
     // MARK: Failures

@@ -199,6 +199,9 @@ final class StagePorts {
         publishCounts()
     }
 
+    /// Its driver was stopped: what it has written and not handed over goes no further.
+    func dropUnsent() { if driver.isRendezvous && driver.pending > 0 { droppedBehind += takeWritten().dropValues() } }
+
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()
         return Batch(

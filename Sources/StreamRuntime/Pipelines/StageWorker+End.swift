@@ -27,7 +27,7 @@ extension StageWorker {
             return flush(link)
         }
         let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports, isPrincipal: true
         ) { [self] _, end in
             settle(end, "", link)
             flush(link)
@@ -53,8 +53,12 @@ extension StageWorker {
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
-            if driver.isOverdue {
-                wasOverdue = true
+            if worker.stop != nil {
+                wasStopped = true
+                group.limitUse.count(worker.stop!.limit, ofLink: driver.faultyLink)
+            } else if driver.isOverdue {
+                wasStopped = true
+                group.limitUse.count(.timeout, ofLink: driver.faultyLink)
                 driver.giveUpValue()
             }
             failed(ScriptFailure(message: phase + failure.message, traceback: failure.traceback), link)
@@ -66,14 +70,15 @@ extension StageWorker {
 
     func teardown(_ link: Int) {
         guard link < begun else { return end() }
+        guard prepareTeardown(link) else { return end() }
         let isSkipped = failure != nil && group.run.environment.planted == .teardownSkipped
         guard reference("teardown", link) != 0, !isSkipped else { return teardown(link + 1) }
         let reason =
-            wasOverdue
-            ? Reason.deadlineExceeded.description : failure != nil ? "failed" : stopped?.description ?? "done"
+            wasStopped && worker.stop == nil
+            ? Reason.deadlineExceeded.description : wasStopped || failure != nil ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasOverdue {
+        if failure != nil || stopped != nil || wasStopped {
             context.end(at: group.run.scheduler.now + Self.teardownLimit)
         }
         call("teardown", link, context: context) {
@@ -86,6 +91,21 @@ extension StageWorker {
             context.cancel()
             teardown(link + 1)
         }
+    }
+
+    /// What cleans up is under no limit of a value's; where the state was stopped, it has a little more memory than that has.
+    private func prepareTeardown(_ link: Int) -> Bool {
+        guard worker.vm.over != nil else {
+            worker.vm.limit(nil)
+            return true
+        }
+        if worker.reprieve() { return true }
+        for link in link..<begun where reference("teardown", link) != 0 {
+            group.run.log(
+                "stage \"\(links[link].name)\" (\(links[link].place)): teardown was not run: the worker's memory was more "
+                    + "than four times its limit")
+        }
+        return false
     }
 
     func end() {
@@ -172,6 +192,7 @@ extension StageWorker {
     }
 
     func leave() {
+        group.limitUse.ended(worker, driver, limits)
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
         ports.onOverflow = nil
         group.run.remove(worker)

@@ -34,11 +34,13 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     /// this any more. Changes, under `lock`, where one that was stopped is replaced.
     var worker: Worker!
     let lock = Lock()
-    /// The worker was stopped, as a value had more than its time.
-    var wasOverdue = false
+    /// The worker was stopped for a limit.
+    var wasStopped = false
     /// ... and the stage goes on with the next value in a fresh one.
     var isReplaced = false
     let driver: StageDriver
+    /// Of each stage, for one value.
+    let limits: [ValueLimits]
     let ports: StagePorts
     /// By stage, then as in `roots`; 0: there is none.
     var references: [[Int32]] = []
@@ -68,9 +70,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             scheduler: group.run.scheduler, inputLimit: seat.givesBack ? 1 : 256, givesBack: seat.givesBack,
             adaptive: seat.adaptive, seat: seat.ticket, marksAreDealt: seat.sequencer != nil && seat.ownsInput,
             sequencer: seat.sequencer)
-        let timeouts = links.map(\.timeout)
-        if !isKey && timeouts.contains(where: { $0 > 0 }) {
-            driver.setTimeouts(timeouts)
+        driver.isProcess = isProcess
+        limits = isKey ? [ValueLimits()] : group.valueLimits
+        if limits.contains(where: { !$0.isEmpty }) { driver.setLimits(limits) }
+        if limits.contains(where: { $0.timeout > 0 }) {
             ports.deadlines = ValueDeadlines(
                 driver: driver, home: group.context, links: links.count, scheduler: group.run.scheduler)
         }
@@ -81,7 +84,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         if !isKey { ports.meter = group.meter }
     }
 
-    func makeWorker() -> Worker { Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() } }
+    func makeWorker() -> Worker {
+        let worker = Worker(run: group.run, name: "stage \"\(name)\"") { [self] _ in begin() }
+        worker.isStage = true
+        return worker
+    }
 
     func start() {
         group.run.add(worker)
@@ -89,9 +96,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     func drain() {
-        let worker = lock.withLock { self.worker! }
-        worker.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
+        running.call { [self] _ in if !driver.isClosed { ports.endEarly() } }
     }
+
+    /// Any thread.
+    var running: Worker { lock.withLock { worker! } }
 
     var stack: LuaStack { worker.vm.main }
     static let noMemory = ScriptFailure(message: "not enough memory")
@@ -99,11 +108,12 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     // MARK: Setup
 
     func begin() {
-        let memory = group.stage.memory > 0 ? group.stage.memory : group.run.environment.workerMemory
-        guard worker.open(memoryLimit: memory) else {
+        worker.limits = WorkerLimits(memory: group.workerMemory, values: limits, driver: driver)
+        guard worker.open(memoryLimit: group.workerMemory) else {
             failed(Self.noMemory)
             return end()
         }
+        worker.vm.setMaxValue(group.maxValue)
         HostAPI.open(worker, arguments: nil, scriptPath: group.run.environment.scriptPath)
         if let problem = worker.vm.restore(image) {
             failed(ScriptFailure(message: problem))
@@ -173,7 +183,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         let arguments = stack.top - before - 1
         let task = worker.start(
             from: stack, arguments: arguments, context: context ?? group.context, origin: links[link].place,
-            ports: ports
+            ports: ports, isPrincipal: true
         ) { _, end in then(end) }
         task?.heldInput = held
         if task == nil { then(.failed(Self.noMemory)) }
@@ -186,6 +196,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     // MARK: Work
 
     func work() {
+        if !isKey { worker.vm.limit(driver) }
         switch group.stage.kind {
         case .process where isKey: drive()
         case .process where group.isGenerator:
@@ -197,8 +208,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
                 worked($0)
             }
         case .process:
-            if seat.givesBack { worker.stageInput = seat.input }
-            if !group.putsIntoLink { worker.stageOutput = seat.output }
+            worker.stageInput = seat.input
+            worker.stageOutput = seat.output
+            worker.countsTaken = seat.givesBack
+            worker.countsPut = !group.putsIntoLink
             call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)
@@ -228,7 +241,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             arguments = 2
         }
         let task = worker.start(
-            from: stack, arguments: arguments, context: group.context, origin: group.stage.place, ports: ports
+            from: stack, arguments: arguments, context: group.context, origin: group.stage.place, ports: ports,
+            isPrincipal: true
         ) { [self] task, end in
             if !isKey, !driver.isChain, case .script(.reduce) = group.stage.kind, case .returned(let count) = end,
                 count > 0, !task.stack.isNil(-1)
@@ -242,8 +256,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     func worked(_ end: TaskEnd) {
-        if driver.isOverdue {
-            overdue(end)
+        if driver.isOverdue || worker.stop != nil {
+            overLimit(end)
             return teardown(0)
         }
         switch end {

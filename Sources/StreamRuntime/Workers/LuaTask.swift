@@ -132,6 +132,10 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var group: TaskGroup?
     /// Functions of `stream.once` that it runs.
     var onceRuns: [OnceRun] = []
+    /// It does what its worker is there for.
+    var isPrincipal = false
+    /// Its worker was stopped for a limit while it was there: it never goes on.
+    @exclusivity(unchecked) var isStopped = false
     /// Where it was started: `script.lua:12`.
     let origin: String
     /// Counted in its worker.

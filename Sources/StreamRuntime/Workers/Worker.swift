@@ -7,8 +7,8 @@ import Synchronization
 final class Worker: Job, @unchecked Sendable {  // all state is its running thread's, but for what `inbox*` says
     let run: Run
     let name: String
-    /// Runs the script's top level. Set before it starts.
-    var isMain = false
+    /// Runs the script's top level, or a stage. Set before it starts.
+    var isMain = false, isStage = false
     @exclusivity(unchecked) private(set) var vm: LuaVM!
     /// Its pointer, without a reference count for each look at it.
     @exclusivity(unchecked) private(set) var vmPointer: OpaquePointer?
@@ -30,7 +30,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var startedTasks: UInt64 = 0
     /// The ports of those that drive a stage, in that order too: few, however many tasks there are.
     @exclusivity(unchecked) private var ports: [StagePorts] = []  // its thread's, as the two below
-    @exclusivity(unchecked) private var ready = TaskQueue()
+    @exclusivity(unchecked) var ready = TaskQueue()
     /// What is received for the running host function; dropped at the next one.
     let received = MessageBuffer()
     /// Selects that no task uses now.
@@ -76,26 +76,36 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         var isTold = false
     }
 
-    /// The channels of a stage whose function has them itself, where they are a script's, and how many values it took from
-    /// one and put into the other.
+    /// The channels of a stage whose function has them itself. Where they are a script's, it is counted here how many values
+    /// it took from one and put into the other; a link of the pipeline is counted by its channel.
     @exclusivity(unchecked) var stageInput: Channel?
     @exclusivity(unchecked) var stageOutput: Channel?
     @exclusivity(unchecked) private(set) var taken = 0
     @exclusivity(unchecked) private(set) var put = 0
     /// Permits and reservations that its script has.
     var holdings = Holdings()
+    /// Why what ran here was stopped: see Worker+Limits. Its thread's.
+    @exclusivity(unchecked) var stop: LimitStop?
+    /// What its messages say of its limits.
+    var limits = WorkerLimits() { didSet { countsOutput = limits.countsOutput } }
+    /// Asked for each value sent.
+    @exclusivity(unchecked) private(set) var countsOutput = false
 
-    var countsValues: Bool { stageInput != nil || stageOutput != nil }
+    var countsTaken = false, countsPut = false
+    var countsValues: Bool { countsTaken || countsPut }
 
     @inline(__always)
     func countReceived(from channel: Channel) {
         if channel.exposure != nil { channel.exposure!.countReceived() }
-        if countsValues && channel === stageInput { taken += 1 }
+        if channel === stageInput {
+            if countsTaken { taken += 1 }
+            limits.driver?.countTurn()
+        }
     }
     @inline(__always)
     func countSent(on channel: Channel) {
         if channel.exposure != nil { channel.exposure!.countSent() }
-        if countsValues && channel === stageOutput { put += 1 }
+        if countsPut && channel === stageOutput { put += 1 }
     }
 
     /// Tasks whose wait was ended by others, put there before the wake that calls for a look.
@@ -127,12 +137,16 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     func open(memoryLimit: Int) -> Bool {
         let seed = scheduler.random()
         let hashSeed = run.environment.test == nil ? nil : UInt32(truncatingIfNeeded: (seed &* 0x9E37_79B9) >> 32)
-        vm = LuaVM(
+        let made = LuaVM(
             host: HostAPI.host, owner: Unmanaged.passUnretained(self).toOpaque(), memoryLimit: memoryLimit,
             seed: seed, hashSeed: hashSeed)
+        inboxLock.withLock { vm = made }  // others may ask for its memory
         vmPointer = vm?.pointer
         return vm != nil
     }
+
+    /// Of its state; nil: it has none now. Any thread.
+    var memory: LuaMemory? { inboxLock.withLock { vm?.memory } }
 
     // MARK: From any thread
 
@@ -233,7 +247,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         return inboxLock.withLock {
             overdue = nil
             grace.store(false, ordering: .sequentiallyConsistent)
-            if !vm.isOverMemory { vm.clearKill() }
+            if vm.over == nil { vm.clearKill() }
             return victim.exchange(0, ordering: .relaxed) == Self.identity(task)
         }
     }
@@ -256,11 +270,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Starts a task of the function and `arguments` values on top of `source`, which it pops. Nil: no memory.
     ///
-    /// - Parameter isOwn: whether scripts see `context` as this task's; else it has one below that.
+    /// - Parameters:
+    ///   - isOwn: whether scripts see `context` as this task's; else it has one below that.
+    ///   - isPrincipal: it does what the worker is there for, and fails where that is stopped for a limit.
     @discardableResult
     func start(
         from source: LuaStack, arguments: Int32, context: Context, isOwn: Bool = true, origin: String,
-        ports: StagePorts? = nil, completion: @escaping (LuaTask, TaskEnd) -> Void
+        ports: StagePorts? = nil, isPrincipal: Bool = false, completion: @escaping (LuaTask, TaskEnd) -> Void
     ) -> LuaTask? {
         // A driver protects its calls itself.
         let closes = ports == nil
@@ -271,6 +287,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             context: context, isOwn: isOwn, origin: origin, completion: completion)
         startedTasks += 1
         task.number = startedTasks
+        task.isPrincipal = isPrincipal
         task.ports = ports
         task.deadlines = ports?.deadlines
         task.deadlines?.reset()
@@ -306,10 +323,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Tasks that have not ended.
     var hasTasks: Bool { tasks.values.contains { !$0.isOver } }
 
-    /// Ends the worker when its last task has ended; at once if its state is past its memory limit.
-    func endWhenIdle(_ body: @escaping () -> Void) {
-        if vm?.isOverMemory ?? true { end(body) } else { onIdle = body }
-    }
+    /// Ends the worker when its last task has ended; at once if its state was stopped for a limit.
+    func endWhenIdle(_ body: @escaping () -> Void) { if vm == nil || stop != nil { end(body) } else { onIdle = body } }
 
     /// Ends the worker after this slice.
     func end(_ body: @escaping () -> Void) {
@@ -328,6 +343,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             takeInbox()
             guard let task = ready.popFirst() else { break }
             if task.isOver { continue }
+            if task.isStopped {
+                finish(stopped: task)
+                continue
+            }
             if resume(task) {
                 settle()
                 return .again
@@ -413,8 +432,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 ready.prepend(task)
                 return true
             case .stopped:
-                if let failure = memoryFailure {
-                    over(task, .failed(failure))
+                if let limit = vm.over {
+                    stop(for: limit, in: task)
                     return false
                 }
                 vm.clearKill()
@@ -431,24 +450,14 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false
             case .returned(let count):
-                over(task, memoryFailure.map { .failed($0) } ?? .returned(count))
+                over(task, .returned(count))
                 return false
             case .raised:
-                if let failure = memoryFailure {  // where Lua cannot leave a C function, the stop is an error
-                    over(task, .failed(failure))
-                    return false
-                }
                 let failure = describeFailure(task)
                 over(task, end(of: task, raising: failure))
                 return false
             }
         }
-    }
-
-    /// Set once the worker's memory limit has stopped it.
-    private var memoryFailure: ScriptFailure? {
-        guard vm.isOverMemory else { return nil }
-        return ScriptFailure(message: "memory limit of \(vm.memory.limit) bytes exceeded")
     }
 
     /// Does what a driver asks for. Nil: it asks for nothing, the task waits for something else.
@@ -465,7 +474,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             return progress
         case .judgement:
             ports.driver.pushFault(task.stack)
-            let failure = memoryFailure ?? failure(task.stack, -1)
+            let failure = failure(task.stack, -1)
             task.stack.pop()
             if let reason = task.context.reason {  // what is raised after the end is the end, not a failure
                 ports.abandon(reason)
@@ -476,7 +485,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
     }
 
-    private func over(_ task: LuaTask, _ end: TaskEnd) {
+    func over(_ task: LuaTask, _ end: TaskEnd) {
         if !declared.isEmpty { startDeclared() }
         task.ports?.driver.setOwner(nil)  // before the completion, which may start the next one
         task.complete(end)
@@ -524,19 +533,24 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         return untold!.isEmpty
     }
 
+    /// Counts what a wait that is over has moved, and takes back what it left elsewhere.
+    func endWait(of task: LuaTask) {
+        if let channel = task.wait.channel {
+            if case .sent = task.waiter.outcome { countSent(on: channel) }
+            if case .received = task.waiter.outcome { countReceived(from: channel) }
+        }
+        task.waiter.dropOutbox()
+        if case .select(let select) = task.wait {
+            HostAPI.count(task.waiter.outcome, of: select, in: self)
+            select.finish(task.waiter, task.waiter.outcome)
+        }
+        task.wait.abandon()
+    }
+
     private func close() {
         for task in orderedTasks {
             // no wait is open, and how each ended is written
-            if let channel = task.wait.channel {
-                if case .sent = task.waiter.outcome { countSent(on: channel) }
-                if case .received = task.waiter.outcome { countReceived(from: channel) }
-            }
-            task.waiter.dropOutbox()
-            if case .select(let select) = task.wait {
-                HostAPI.count(task.waiter.outcome, of: select, in: self)
-                select.finish(task.waiter, task.waiter.outcome)
-            }
-            task.wait.abandon()
+            endWait(of: task)
             task.complete(.stopped(.canceled))
         }
         dropEndings()

@@ -283,9 +283,9 @@ private let others: [SeededCase] = [
               :to(stream.null_sink())
             assert(p:wait())
             local s = check(p)
-            print(s.created, s.delivered + s.drops.fail)
+            print(s.created, s.consumed, s.delivered + s.drops.fail)
             """,
-        output: ["9\t9"]),
+        output: ["18\t9\t9"]),
     SeededCase(
         name: "fail names the stage that sent, and where it does not, the pipeline",
         script: head + """

@@ -1,0 +1,125 @@
+// A worker over a limit: all that runs in it is stopped, whatever the script catches.
+import LuaVM
+import StreamCore
+
+/// A limit of a worker, or of the value that it works on.
+public enum WorkerLimit: String, Sendable, CaseIterable { case memory, cpu, timeout, output = "max_output" }
+
+/// Why what ran in a worker was stopped.
+struct LimitStop {
+    var limit: WorkerLimit
+    /// Names the place, the limit, and what raises it.
+    var failure: ScriptFailure
+}
+
+/// The limits that a worker was given, as its messages tell them.
+struct WorkerLimits {
+    /// Bytes; 0: none.
+    var memory = 0
+    /// Of each stage in it, for one value.
+    var values: [ValueLimits] = []
+    /// Some value's output has a limit.
+    var countsOutput: Bool { values.contains { $0.output > 0 } }
+    /// Whose limits are kept here.
+    var driver: StageDriver?
+}
+
+extension Worker {
+    /// Bytes that what cleans up may take besides those that the state has.
+    private static let reprieveBytes = 1 << 20
+
+    /// The running task has brought the state over a limit: nothing that is here goes on. The task that does the worker's
+    /// work fails; where that has ended, the one that runs.
+    func stop(for over: LuaOver, in task: LuaTask) {
+        let place = vm.stopPlace
+        var failure = ScriptFailure(message: message(of: over))
+        if !place.isEmpty { failure.message = "\(place): \(failure.message)" }
+        let limit: WorkerLimit =
+            switch over {
+            case .memory: .memory
+            case .cpu: .cpu
+            case .output: .output
+            }
+        stop = LimitStop(limit: limit, failure: failure)
+        let all = orderedTasks.filter { !$0.isOver }
+        if !all.contains(where: \.isPrincipal) { task.isPrincipal = true }
+        for other in all {
+            other.isStopped = true
+            // One that waits for nothing is ready, or it is the one that ran. Whoever has claimed a wait tells it, and then
+            // that task is ready too.
+            if other === task, case .none = task.wait { ready.prepend(task) } else if other.waiter.claimCurrent() {
+                other.waiter.outcome = .ended(.canceled)
+                ready.append(other)
+            }
+        }
+    }
+
+    /// It was there when the worker was stopped, and its wait is over.
+    func finish(stopped task: LuaTask) {
+        if task.arguments < 0, let ports = task.ports {
+            task.arguments = 0
+            ports.resumed(task.waiter)
+        } else {
+            endWait(of: task)
+        }
+        if let driver = task.ports?.driver {
+            _ = driver.takeRequest()
+            if !vm.isSpoilt { driver.describeStoppedValue(in: task.stack, vm.main) }
+        }
+        holdings.takeBack(of: task)
+        if task.isPrincipal, let stop { over(task, .failed(stop.failure)) } else { over(task, .stopped(.canceled)) }
+    }
+
+    /// What cleans up may run here. False: the state is not to be relied on any more.
+    func reprieve() -> Bool {
+        if vm.over != nil && vm.isSpoilt { return false }
+        vm.reprieve(more: Self.reprieveBytes)
+        return true
+    }
+
+    private func message(of over: LuaOver) -> String {
+        let link = limits.driver?.faultyLink ?? 0
+        let value = limits.values.indices.contains(link) ? limits.values[link] : ValueLimits()
+        let (limit, option, more) =
+            switch over {
+            case .memory:
+                ("memory limit of \(Quantity.text(bytes: limits.memory))", "memory", Quantity.text(bytes: 2 * limits.memory))
+            case .cpu:
+                (
+                    "cpu limit of \(Quantity.text(nanoseconds: value.cpu))", "cpu",
+                    Quantity.text(nanoseconds: 2 * value.cpu)
+                )
+            case .output:
+                (
+                    "output limit of \(Quantity.text(bytes: Int(value.output))) for one value", "max_output",
+                    Quantity.text(bytes: 2 * Int(value.output))
+                )
+            }
+        return "\(limit) exceeded (\(option) = \"\(more)\" would raise it)"
+    }
+}
+
+extension Quantity {
+    /// "16MB": in the largest unit that needs no fraction.
+    static func text(bytes: Int) -> String {
+        var value = bytes
+        for unit in [" bytes", "KB", "MB"] {
+            if value < 1024 || value % 1024 != 0 { return "\(value)\(unit)" }
+            value /= 1024
+        }
+        return "\(value)GB"
+    }
+
+    /// "1.5s": in the largest unit that leaves three digits behind the point at most.
+    static func text(nanoseconds: Int64) -> String {
+        for (unit, scale) in [("s", Int64(1_000_000_000)), ("ms", 1_000_000), ("us", 1000)]
+        where nanoseconds >= scale && nanoseconds % (scale / 1000) == 0 {
+            let (whole, rest) = (nanoseconds / scale, nanoseconds % scale / (scale / 1000))
+            if rest == 0 { return "\(whole)\(unit)" }
+            var digits = String(rest + 1000).dropFirst()
+            while digits.hasSuffix("0") { digits.removeLast() }
+            return "\(whole).\(digits)\(unit)"
+        }
+        return "\(nanoseconds)ns"
+    }
+}

@@ -9,6 +9,7 @@ public enum StdlibLua {
         case "stream.pipeline": PackageResources.pipeline_lua
         case "stream.stages": PackageResources.stages_lua
         case "stream.shapes": PackageResources.shapes_lua
+        case "stream.limits": PackageResources.limits_lua
         case "stream.tasks": PackageResources.tasks_lua
         case "stream.test": PackageResources.test_lua
         case "stream.compare": PackageResources.compare_lua

@@ -27,6 +27,7 @@ static void strike(lua_State *L, lua_Debug *ar) {
     vm->strike = SHIM_STRIKE_NONE;
     if (kind == SHIM_STRIKE_OVERDUE && !overrun(vm)) return;
     if (kind == SHIM_STRIKE_MEMORY) shim_exceed(vm, SHIM_OVER_MEMORY);
+    if (kind == SHIM_STRIKE_CPU) shim_exceed(vm, SHIM_OVER_CPU);
     if (kind != SHIM_STRIKE_PREEMPT) {
         landed++;
         shim_control_set(vm, SHIM_CONTROL_KILL);

@@ -9,6 +9,8 @@ package enum LuaStrike: Int32, Sendable, CaseIterable {
     case memory
     /// Its slice is over.
     case preempt
+    /// The value in hand has used up its CPU time.
+    case cpu
 }
 
 extension LuaVM {

@@ -52,10 +52,10 @@ public struct RunEnvironment: Sendable {
     public var workerMemory = 256 << 20
     /// A planted bug, so that the tests can be tested; nil everywhere else.
     package var accountFault: AccountFault?
+    /// The same of what ends workers.
+    package var planted: RunFault?
     /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
     public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0
-    /// A bug put there by a test.
-    package var planted: RunFault?
 
     public init(
         scriptPath: String, script: [UInt8], output: any TextOutput, errors: any TextOutput,

@@ -1,12 +1,12 @@
-// Bugs put into a run by tests, which their checks must find.
+// Bugs put into the ends of workers by tests, which their checks must find.
 
 package enum RunFault: Sendable {
-    /// What is left in a queue that nobody reads any more is not counted.
-    case lostBatch
-    /// A value that comes to its end is counted twice.
-    case countedTwice
-    /// A fresh worker of an ordered stage begins before what the stopped one had made is passed on.
-    case replacedOutOfOrder
     /// A stage that has failed is not torn down.
     case teardownSkipped
+    /// The value for which a worker was stopped is not counted.
+    case stopNotCounted
+    /// An ordered stage passes on first what was dealt last.
+    case ticketsSwapped
+    /// What a stopped worker had of the host's stays with it.
+    case holdingsKept
 }

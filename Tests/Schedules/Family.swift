@@ -33,11 +33,16 @@ package struct PlantedBug: Sendable {
     package let name: String
     /// What the checks say of it.
     package let symptom: String
+    /// How many seeds it takes of each hundred that a family of scripts takes.
+    package let share: Int
     package let run: @Sendable (_ seed: UInt64) -> Schedule
 
-    package init(_ name: String, symptom: String, run: @escaping @Sendable (UInt64) -> Schedule) {
+    package init(
+        _ name: String, symptom: String, share: Int = 2000, run: @escaping @Sendable (UInt64) -> Schedule
+    ) {
         self.name = name
         self.symptom = symptom
+        self.share = share
         self.run = run
     }
 

@@ -123,7 +123,7 @@ void shim_each_object(shim_vm *vm, const struct shim_type *type, void (*visit)(v
 void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 
 /* For tests: see strike.c. */
-enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT };
+enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT, SHIM_STRIKE_CPU };
 /* After so many instructions of `co`, which does not run now: the value in hand is overdue, the memory is full, or the slice
  * is over. [-0, +0, -] */
 void shim_strike(shim_vm *vm, lua_State *co, int kind, int instructions);

@@ -238,6 +238,6 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         lock.withLock { link.account.left += left }
         // The sources behind it may be waiting for input that nobody wants any more.
         for source in lock.withLock({ link.sources }) { source.stop() }
-        return run.environment.planted == .lostBatch ? 0 : left
+        return left
     }
 }

@@ -43,6 +43,7 @@ extension StageGroup {
                 }
                 ended(totals)
             }
+            sequencer!.isSwapped = run.environment.planted == .ticketsSwapped
             parts.pumps.append(sequencer!)
         }
         var shares: [Channel] = []

@@ -54,7 +54,8 @@ extension StageWorker {
         if hasValue, !driver.isChain, case .script(let form) = links[0].kind, form != .flatMap {
             ports.takeBackUnsent()
         }
-        if hasValue { driver.giveUpValue() } else { driver.forgetValues() }
+        let isPlanted = group.run.environment.planted == .stopNotCounted
+        if hasValue && !isPlanted { driver.giveUpValue() } else { driver.forgetValues() }
         guard case .failed(let failure) = end else {
             stopped = .deadlineExceeded
             return teardown(0)

@@ -217,7 +217,7 @@ struct FaultPlan {
         case 4, 5, 6:
             strikes.append(
                 .stop(
-                    step: dice.below(step), choice: UInt64(dice.below(1 << 40)), kind: 1 + dice.pick([0, 0, 1, 2]),
+                    step: dice.below(step), choice: UInt64(dice.below(1 << 40)), kind: dice.pick([1, 1, 2, 3, 4]),
                     instructions: 1 + dice.below([10, 200, 3000][dice.below(3)])))
         case 7: strikes.append(.cancel(step: dice.below(step)))
         case 8: strikes.append(dice.chance(3) ? .stopComputing(step: dice.below(step)) : .drain(step: dice.below(step)))

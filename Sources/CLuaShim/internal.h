@@ -92,6 +92,7 @@ struct shim_vm {
     _Atomic bool interrupted;     /* a signal came and no hook has run since */
     shim_seeding *seeding;        /* NULL but while a state with a given hash seed is made */
     bool hash_is_fixed;
+    int strike;                   /* strike.c: what a test asked for, SHIM_STRIKE_NONE in all other runs */
     shim_allocator allocator;
 };
 

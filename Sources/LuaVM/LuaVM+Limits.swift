@@ -117,6 +117,9 @@ extension StageDriver {
         return message
     }
 
+    /// So many of what it emitted were not handed over, and count as not made.
+    public func takeBack(_ count: Int) { driver.pointee.emitted -= UInt64(count) }
+
     /// The mark that it had in hand is the next to be read.
     public func putBackMark() {
         guard driver.pointee.message != nil, valueInHand == nil else { return }

@@ -52,6 +52,8 @@ public struct RunEnvironment: Sendable {
     public var workerMemory = 256 << 20
     /// A planted bug, so that the tests can be tested; nil everywhere else.
     package var accountFault: AccountFault?
+    /// The same of what ends workers.
+    package var planted: RunFault?
     /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
     public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0
 
@@ -382,6 +384,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         return pipelines.map { "\($0.spec.place): this pipeline waits" }.sorted()
     }
 
+    /// In the order in which they came.
+    var livingWorkers: [Worker] { lock.withLock { workers.inOrder } }
+
     /// Places of the pipelines that have not ended, in the order of their declaration.
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
 
@@ -484,7 +489,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         // A bug of ours: it must be seen.
-        for problem in lock.withLock({ misaccounted }) { fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)")) }
+        for problem in lock.withLock({ misaccounted }) {
+            fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)"))
+        }
         let report = currentReport()
         let (result, left, tickers) = lock.withLock {
             isOver = true

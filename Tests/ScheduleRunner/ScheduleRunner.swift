@@ -18,13 +18,18 @@ struct ScheduleRunner: ParsableCommand {
     @Option(help: "The first seed.") var first: UInt64 = 1
     @Option(help: "Only families whose names contain this.") var family: String?
     @Flag(help: "Name the families and end.") var list = false
+    @Flag(help: "Show each seed that fails.") var verbose = false
     @Option(help: "Threads; 0: one a processor.") var threads = 0
+    @Option(help: "Show the program that this seed of the faults draws (with --family cleanup: of those), what comes of it, and end.") var show: UInt64?
 
     func validate() throws {
         guard seeds > 0 else { throw ValidationError("--seeds expects a number above 0") }
     }
 
     func run() throws {
+        if let show {
+            return print(family == "cleanup" ? Families.describeCleanup(show) : Families.describeFaults(show))
+        }
         let families = Families.all.filter { family == nil || $0.name.contains(family!) }
         if families.isEmpty { throw ValidationError("no family's name contains '\(family!)'; --list shows them") }
         if list {
@@ -32,9 +37,9 @@ struct ScheduleRunner: ParsableCommand {
             return
         }
         let began = Date()
-        let tallies = parallel(families) { tally($0) }
+        let tallies = tally(families)
         for tally in tallies { print(tally.line) }
-        let bugs = family == nil ? parallel(Families.planted) { hunt($0) } : []
+        let bugs = parallel(Families.planted.filter { family == nil || $0.name.contains(family!) }) { hunt($0) }
         for bug in bugs { print(bug.line) }
 
         let schedules = tallies.reduce(0) { $0 + $1.schedules }, distinct = tallies.reduce(0) { $0 + $1.distinct }
@@ -49,8 +54,17 @@ struct ScheduleRunner: ParsableCommand {
 
     struct Tally: Sendable {
         let name: String
-        var schedules = 0, distinct = 0, failed = 0
+        var schedules = 0, failed = 0
         var firstFailure: String?
+        var traces: Set<UInt64> = []
+        var distinct: Int { traces.count }
+
+        mutating func add(_ more: Tally) {
+            schedules += more.schedules
+            failed += more.failed
+            firstFailure = firstFailure ?? more.firstFailure
+            traces.formUnion(more.traces)
+        }
 
         var line: String {
             var text = "\(failed == 0 ? "ok    " : "FAILED") \(name): \(schedules) schedules, \(distinct) distinct"
@@ -59,18 +73,32 @@ struct ScheduleRunner: ParsableCommand {
         }
     }
 
-    private func tally(_ family: Family) -> Tally {
-        var tally = Tally(name: family.name), traces: Set<UInt64> = []
-        for seed in first..<first + UInt64(max(1, seeds * family.share / 100)) {
+    /// Seeds that one thread takes at a time.
+    private static let chunk: UInt64 = 500
+
+    private func tally(_ families: [Family]) -> [Tally] {
+        let chunks = families.indices.flatMap { index -> [(index: Int, seeds: Range<UInt64>)] in
+            let end = first + UInt64(max(1, seeds * families[index].share / 100))
+            return stride(from: first, to: end, by: Int(Self.chunk)).map { (index, $0..<min(end, $0 + Self.chunk)) }
+        }
+        let parts = parallel(chunks) { tally(families[$0.index], $0.seeds) }
+        var tallies = families.map { Tally(name: $0.name) }
+        for (chunk, part) in zip(chunks, parts) { tallies[chunk.index].add(part) }
+        return tallies
+    }
+
+    private func tally(_ family: Family, _ seeds: Range<UInt64>) -> Tally {
+        var tally = Tally(name: family.name)
+        for seed in seeds {
             let schedule = family.run(seed)
             tally.schedules += 1
-            traces.insert(schedule.trace)
+            tally.traces.insert(schedule.trace)
             if let failure = schedule.failures.first {
                 tally.failed += 1
                 if tally.firstFailure == nil { tally.firstFailure = "seed \(seed): \(failure)" }
+                if verbose { print("seed \(seed): \(failure)") }
             }
         }
-        tally.distinct = traces.count
         return tally
     }
 
@@ -83,7 +111,7 @@ struct ScheduleRunner: ParsableCommand {
     }
 
     private func hunt(_ bug: PlantedBug) -> Hunt {
-        let seeds = first..<first + UInt64(20 * self.seeds)
+        let seeds = first..<first + UInt64(max(1, self.seeds * bug.share / 100))
         return Hunt(name: bug.name, found: seeds.count { bug.isFound($0) }, seeds: seeds.count)
     }
 

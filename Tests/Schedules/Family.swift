@@ -33,11 +33,16 @@ package struct PlantedBug: Sendable {
     package let name: String
     /// What the checks say of it.
     package let symptom: String
+    /// How many seeds it takes of each hundred that a family of scripts takes.
+    package let share: Int
     package let run: @Sendable (_ seed: UInt64) -> Schedule
 
-    package init(_ name: String, symptom: String, run: @escaping @Sendable (UInt64) -> Schedule) {
+    package init(
+        _ name: String, symptom: String, share: Int = 2000, run: @escaping @Sendable (UInt64) -> Schedule
+    ) {
         self.name = name
         self.symptom = symptom
+        self.share = share
         self.run = run
     }
 
@@ -48,12 +53,12 @@ package enum Families {
     /// Scripts in which workers run side by side.
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases + byteStreamCases
-        + selectWorkerCases + timeoutCases + memoryLimitCases
+        + selectWorkerCases + timeoutCases + policyCases + memoryLimitCases
     /// Tasks of one worker take turns in the order in which they can go on, so a seed changes little there.
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 
     package static let all =
-        channels + selects + contexts + limiters + shutdowns + scripts(cases) + scripts(oneWorkerCases, share: 10)
+        channels + selects + contexts + limiters + shutdowns + faults + scripts(cases) + scripts(oneWorkerCases, share: 10)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -74,7 +79,7 @@ package enum Families {
     }
 
     package static let planted =
-        plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns
+        plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns + plantedInFaults
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

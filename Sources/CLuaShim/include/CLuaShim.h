@@ -122,6 +122,14 @@ void shim_each_object(shim_vm *vm, const struct shim_type *type, void (*visit)(v
 /* Bytes of the largest message that a script here may make; 0: as large as messages can be. */
 void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 
+/* For tests: see strike.c. */
+enum { SHIM_STRIKE_NONE, SHIM_STRIKE_OVERDUE, SHIM_STRIKE_MEMORY, SHIM_STRIKE_PREEMPT, SHIM_STRIKE_CPU };
+/* After so many instructions of `co`, which does not run now: the value in hand is overdue, the memory is full, or the slice
+ * is over. [-0, +0, -] */
+void shim_strike(shim_vm *vm, lua_State *co, int kind, int instructions);
+/* How many of this thread's have stopped a worker so far. */
+unsigned shim_strikes_landed(void);
+
 /* ---- Bytes ---------------------------------------------------------------------------------------------- */
 
 typedef struct shim_buffer { uint8_t *bytes; size_t used, capacity; } shim_buffer; /* malloc'd */
@@ -316,6 +324,10 @@ typedef struct shim_limit { /* of one value in a stage, in nanoseconds and bytes
     /* Written by the thread that runs the state, read by any: in one piece, without order. */
     int64_t cpu_used, cpu_peak, output_used, output_peak, time_used, time_peak;
 } shim_limit;
+typedef struct shim_keep {  /* of a stage whose values may be tried again: driver_keep.c */
+    bool on;
+    char value, state;      /* their addresses are the registry's slots of what is kept */
+} shim_keep;
 enum { SHIM_USE_CPU, SHIM_USE_OUTPUT, SHIM_USE_TIME };
 /* What the value in hand has used so far, and the most that one used. Any thread. */
 void shim_limit_use(const shim_limit *limit, int what, int64_t *used, int64_t *peak);
@@ -359,6 +371,15 @@ typedef struct shim_driver {
     bool fresh;             /* a value has come since the host made contexts */
     bool overdue;           /* its value is over a limit, or the state is: the task is being stopped */
     int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
+    /* second tries */
+    shim_keep *keeps;       /* one for each stage; NULL: no stage has any */
+    bool judging;           /* a failure that was counted is taken back: the host has not decided yet what follows */
+    bool retry;             /* the host has decided that the value in hand is tried again */
+    bool holding;           /* a flat_map's function runs, and what it emits is held */
+    bool held_objects;      /* messages in `retained` hold host objects, which `release` lets go of */
+    shim_buffer retained;   /* what it has emitted */
+    size_t held_at;         /* where that which has not gone out begins */
+    void (*release)(void *object);
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -400,6 +421,10 @@ void shim_vm_limit(shim_vm *vm, shim_driver *driver);
 bool shim_count_output(shim_vm *vm, size_t bytes);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
+/* Pushes the value that the failed function of one stage of a chain got; only of one that keeps it. [-0, +1, -] */
+void shim_push_kept_value(lua_State *L, shim_driver *driver, int stage);
+/* Drops what a flat_map has emitted and was not passed on. */
+void shim_drop_held(shim_driver *driver);
 /* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
 void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 

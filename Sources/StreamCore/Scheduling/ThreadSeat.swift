@@ -62,6 +62,16 @@ final class TurnSeat: ThreadSeat, @unchecked Sendable {  // `mutex` guards `turn
     private var isFree = false
     private var job: TurnJob!
 
+    private static let key = {
+        var key = pthread_key_t()
+        pthread_key_create(&key, nil)
+        return key
+    }()
+    /// The seat of the thread that calls, if it has one of these.
+    static var current: TurnSeat? {
+        pthread_getspecific(key).map { Unmanaged<TurnSeat>.fromOpaque($0).takeUnretainedValue() }
+    }
+
     override init(scheduler: Scheduler) {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(changed, nil)
@@ -78,6 +88,7 @@ final class TurnSeat: ThreadSeat, @unchecked Sendable {  // `mutex` guards `turn
 
     override func start(stack: Int, _ body: @escaping @Sendable () -> Void) {
         spawnDetached(stack: stack) { [self] in
+            pthread_setspecific(Self.key, Unmanaged.passUnretained(self).toOpaque())
             wait(for: .thread)
             body()
             pass(to: .scheduler)

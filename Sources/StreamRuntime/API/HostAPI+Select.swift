@@ -79,7 +79,8 @@ extension HostAPI {
     {
         count(outcome, of: select, in: worker)
         if worker.countsOutput, case .sent(let index) = outcome {
-            _ = LuaVM.countOutput(worker.vmPointer, select.size(of: index))  // it is sent, and then the worker is stopped
+            // Where that is too much it is sent, and then the worker is stopped.
+            _ = LuaVM.countOutput(worker.vmPointer, select.size(of: index))
         }
         let after = select.afterCase
         if let seat = worker.currentSeat {

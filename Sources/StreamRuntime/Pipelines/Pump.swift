@@ -175,7 +175,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
 
     /// The same without a wait.
     var hasRoomNow: Bool {
-        guard let output, output.capacity > 0 else { return true }
+        guard let output, !output.isOneByOne else { return true }  // there a place would be reserved that nobody fills
         if gathered.count < grant && gathered.byteCount < Self.batchBytes { return true }
         flush()
         guard case .granted(let n) = output.reserve(1, nil), n > 0 else { return false }

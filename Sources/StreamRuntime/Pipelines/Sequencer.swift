@@ -26,6 +26,8 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
     private var isLogOver = false
     /// The lane whose turn it is.
     private var turn: Int?
+    /// A planted bug, so that the tests can be tested.
+    var isSwapped = false
     /// All tickets are done.
     private var isDraining = false
 
@@ -68,7 +70,7 @@ final class Sequencer: Pump, @unchecked Sendable {  // as Pump
 
     private func nextTurn() -> Step {
         if tickets.isEmpty && !isLogOver { isLogOver = !log.take(into: &tickets) }
-        if let lane = tickets.popFirst() {
+        if let lane = isSwapped ? tickets.popLast() : tickets.popFirst() {
             turn = lane
         } else if isLogOver {
             isDraining = true

@@ -55,7 +55,7 @@ extension Families {
         SeededCase(
             name: "memory: a task of the stage is over it while the stage waits, sends, or has a value",
             script: head + """
-                for _, wait in ipairs { 0.005, 0.05, 0.5 } do
+                for _, wait in ipairs { 0.005, 0.05, 0.12 } do
                   local out = stream.chan(0)
                   local p = range(1, 3):map("work", function(v)
                     if v == 2 then stream.go(function() stream.sleep(wait) greedy() end) end

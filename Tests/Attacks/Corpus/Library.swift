@@ -114,7 +114,9 @@ extension Corpus {
             for i = 1, 2 * most // #piece do list[i] = piece end
             while true do pcall(string.format, ("%s"):rep(#list), table.unpack(list)) end
             """),
-        Attack(.libraryGiants, "pack", .memory, "while true do pcall(string.pack, 'c' .. 2 * most, '') end"),
+        Attack(
+            .libraryGiants, "pack", .timeout, "while true do pcall(string.pack, 'c' .. 2 * most, '') end",
+            memory: "4MB"),
         Attack(
             .libraryGiants, "a gsub that blows up", .memory,
             """

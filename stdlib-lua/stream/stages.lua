@@ -83,6 +83,13 @@ local function is_table(policy) return policy and (policy.retry or policy.to or 
 
 -- What follows a failure: what is given, or the pipeline's. `fused`: it runs in the worker of what is before it.
 local function policy_of(self, name, op, options, fused)
+  if fused then
+    local last = self.stages[#self.stages]
+    if last and last.op == "flat_map" and last.on_error and last.on_error.retry then
+      misuse(("stage \"%s\": isolated = false does not go after stage \"%s\", a flat_map with retry, which holds what a "
+        .. "value makes until its function returns"):format(name, last.name))
+    end
+  end
   local own = policy("stage \"" .. name .. "\"", options.on_error)
   local result = own or rawget(self, "on_error")
   if not result then return nil end
@@ -103,13 +110,6 @@ local function policy_of(self, name, op, options, fused)
     if result.retry and op == "flat_map" then
       misuse(("stage \"%s\": retry of on_error with flat_map holds what a value makes until its function returns, and with "
         .. "isolated = false each goes on at once: leave out isolated, or retry"):format(name))
-    end
-  end
-  if fused then
-    local last = self.stages[#self.stages]
-    if last and last.op == "flat_map" and last.on_error and last.on_error.retry then
-      misuse(("stage \"%s\": isolated = false does not go after stage \"%s\", a flat_map with retry, which holds what a "
-        .. "value makes until its function returns"):format(name, last.name))
     end
   end
   return result

@@ -1,6 +1,5 @@
-// A script of thousands of random calls of the library functions that are ours, each with its results or its error.
-  Run
-// by Lua's own program and in our sandbox from the same SEED it prints the same lines.
+// A script of thousands of random calls of the library functions that are ours, each with its results or its error. Run by
+// Lua's own program and in our sandbox from the same SEED it prints the same lines.
 enum BoundedCases {
     static func script(seed: Int) -> String { "SEED = \(seed)\n" + script }
 

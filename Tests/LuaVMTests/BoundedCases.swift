@@ -311,7 +311,8 @@ enum BoundedCases {
                 nil
             report("sort " .. kind .. " " .. tostring(order), calls["table.sort"], t, compare)
             local h = {}
-            for k = 1, n do h[k] = show(t[k]) end
+            -- where Lua draws a pivot by the clock, elements that are equal may come in any order
+            if order ~= "key" or n < 100 then for k = 1, n do h[k] = show(t[k]) end end
             print(kind ~= 5 and calls_made, table.concat(h, " ")) -- a reversed list gets a random pivot from Lua
           end
           -- equal elements that can be told apart

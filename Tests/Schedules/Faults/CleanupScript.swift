@@ -248,8 +248,7 @@ struct CleanupScript {
                 me = new()
                 say("setup", "\(name)", me)
                 slow:reserve(1)
-                local kept = limit:acquire("1us")
-                if kept then kept:close() end
+                do local kept <close> = limit:acquire("1us") end
                 stream.ticker("1h")
                 mine = stream.context():without_cancel():with_cancel()
                 say("asked", "\(name)", me)

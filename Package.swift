@@ -43,6 +43,7 @@ let package = Package(
                 "stream.lua", "stream/options.lua", "stream/connectors.lua", "stream/pipeline.lua",
                 "stream/stages.lua", "stream/shapes.lua", "stream/limiters.lua", "stream/test.lua",
                 "stream/compare.lua", "stream/bytes.lua", "stream/tasks.lua", "stream/limits.lua",
+                "stream/policies.lua", "stream/breaker.lua",
             ].map { .embedInCode($0) }
         ),
         .target(name: "StreamHost", dependencies: ["StreamRuntime", "StreamCore", "StreamIO", "StdlibLua"]),

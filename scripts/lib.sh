@@ -62,6 +62,12 @@ need_lua() {
     has_lua || die "liblua5.4-dev is installed, but its header or its static library is not where clang looks"
 }
 
+# Lua's own program: tests compare our library functions with its.
+need_lua_program() {
+    command -v lua5.4 >/dev/null && return
+    install_packages lua5.4 || exit 1
+}
+
 # Builds .build/release/streamhost. Its output is shown only when it fails; a terminal shows its last line.
 build_release() {
     local log status=0 build

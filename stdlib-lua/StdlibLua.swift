@@ -14,6 +14,9 @@ public enum StdlibLua {
         case "stream.test": PackageResources.test_lua
         case "stream.compare": PackageResources.compare_lua
         case "stream.limiters": PackageResources.limiters_lua
+        case "stream.limits": PackageResources.limits_lua
+        case "stream.policies": PackageResources.policies_lua
+        case "stream.breaker": PackageResources.breaker_lua
         case "stream.bytes": PackageResources.bytes_lua
         default: nil
         }

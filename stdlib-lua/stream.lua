@@ -25,6 +25,10 @@ for _, name in ipairs { "reader", "writer", "pipe" } do  -- loaded by the first 
   stream[name] = function(...) return host.part("bytes").make[name](...) end
 end
 
+function stream.breaker(...) return host.part("breaker").breaker(...) end
+-- In every worker: one that got a breaker from elsewhere runs it too.
+host.breaker_runner(function(call, fn, ...) return host.breaker_settle(call, fn(...)) end)
+
 -- ---- Concurrency, time, data ----------------------------------------------------------------------------------------
 
 stream.chan, stream.sleep, stream.now, stream.run = host.chan, host.sleep, host.now, host.run

@@ -170,8 +170,9 @@ static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     if (wanted <= limit) return true;
     /* Divisions, since 4 * limit may overflow. */
     bool refused = wanted / 4 >= limit && wanted > 4 * limit;
-    a->vm->spoilt |= refused;
-    if (size >= REFUSED_SIZE && (kind == LUA_TSTRING || kind == LUA_TUSERDATA))
+    bool is_whole = size >= REFUSED_SIZE && (kind == LUA_TSTRING || kind == LUA_TUSERDATA); /* no part of another */
+    a->vm->spoilt |= refused && !is_whole;
+    if (is_whole)
         refused = refused || (wanted / 2 >= limit && wanted > 2 * limit);
     if (refused) {
         /* The script may catch the error that follows; the control word decides, not the error. */
@@ -215,6 +216,18 @@ void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_si
     if (a->used > a->peak) set(&a->peak, a->used);
     return result;
 }
+
+/* The host holds so many bytes for the state. It has them already: nothing is refused. [-0, +0, -] */
+void shim_allocator_charge(shim_allocator *a, size_t size) {
+    bool passes = a->limit != 0 && a->used <= a->limit && a->used + size > a->limit;
+    set(&a->used, a->used + size);
+    if (a->used > a->peak) set(&a->peak, a->used);
+    if (passes) shim_memory_pressure(a->vm);
+    else if (a->limit != 0 && a->used / 4 >= a->limit) shim_exceed(a->vm, SHIM_OVER_MEMORY); /* no hook has run meanwhile */
+}
+
+/* [-0, +0, -] */
+void shim_allocator_uncharge(shim_allocator *a, size_t size) { set(&a->used, a->used - size); }
 
 /* Returns all memory; the state is gone after it. [-0, +0, -] */
 void shim_allocator_destroy(shim_allocator *a) {

@@ -11,8 +11,7 @@
 
 enum {
     BOUNDED_STEPS = 4096,        /* matching steps, elements or comparisons between two looks */
-    BOUNDED_BYTES = 256 << 10,   /* bytes copied or searched between two looks */
-    BOUNDED_STRING_MAX = 1 << 30 /* far above it the size of a string is not held to be sane */
+    BOUNDED_BYTES = 256 << 10    /* bytes copied or searched between two looks */
 };
 
 /* True: a preemption is owed, and can be had here by shim_give_way. Does not return where the script is to end: raises,
@@ -83,8 +82,5 @@ extern const luaL_Reg shim_bounded_string[], shim_bounded_pattern[], shim_bounde
 int shim_table_sort(lua_State *L);
 lua_Integer shim_check_sortable(lua_State *L); /* the length of the first argument [-0, +0, v] */
 int shim_string_format(lua_State *L);
-/* tostring(value), with the address of a table or function hidden. [-1, +1, v] */
-int shim_tostring(lua_State *L);
-/* As luaL_tolstring, in the same manner. [-0, +1, v] */
-const char *shim_tolstring(lua_State *L, int index, size_t *length);
+extern _Atomic(lua_CFunction) shim_stock_pack; /* Lua's string.pack, the same in every state */
 #endif

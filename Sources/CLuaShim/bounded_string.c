@@ -72,7 +72,23 @@ static int reverse(lua_State *L) { return changed(L, REVERSE); }
 static int lower(lua_State *L) { return changed(L, LOWER); }
 static int upper(lua_State *L) { return changed(L, UPPER); }
 
+_Atomic(lua_CFunction) shim_stock_pack;
+
+/* string.pack(form, ...): Lua's own, once it is known that its padding is not too much ("c1000000000"). [-n, +1, v] */
+static int pack(lua_State *L) {
+    size_t length, size = 0;
+    const char *form = luaL_checklstring(L, 1, &length), *end = form + length;
+    for (long steps = 1; (form = memchr(form, 'c', (size_t)(end - form))) != NULL; steps++) {
+        size_t n = 0;
+        for (form++; *form >= '0' && *form <= '9' && n < (size_t)INT_MAX; form++) n = n * 10 + (size_t)(*form - '0');
+        size += n;
+        if ((steps & (BOUNDED_STEPS - 1)) == 0) shim_look_up(L);
+    }
+    shim_check_size(L, size);
+    return atomic_load_explicit(&shim_stock_pack, memory_order_relaxed)(L);
+}
+
 /* byte, char, len, sub are Lua's: they are O(1), one copy, or bounded by the Lua stack's million values. */
 const luaL_Reg shim_bounded_string[] = {
-    {"lower", lower}, {"rep", rep}, {"reverse", reverse}, {"upper", upper}, {NULL, NULL}
+    {"format", shim_string_format}, {"lower", lower}, {"pack", pack}, {"rep", rep}, {"reverse", reverse}, {"upper", upper}, {NULL, NULL}
 };

@@ -42,7 +42,7 @@ static void stay_inside(lua_State *L, shim_vm *vm) {
         if (vm->running != NULL) shim_arm_hook(vm); /* a pcall may catch the error: the next instruction tries again */
         luaL_error(L, "stopped by the host");
     }
-    luaL_error(L, "cannot wait here: a coroutine was resumed inside a C function (table.sort, string.gsub, ...)");
+    luaL_error(L, "cannot wait here: a coroutine was resumed inside a C function that cannot (tostring, ...)");
 }
 
 const char shim_key_parked;

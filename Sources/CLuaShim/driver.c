@@ -207,8 +207,20 @@ static int drive(lua_State *L, int status, lua_KContext context) {
                 return ask(L, d, SHIM_WANT_OUTPUT, STEP_NEXT);
             step = STEP_NEXT;
             continue;
-        default: /* STEP_JUDGED: the value is lost, the stage goes on */
+        default: /* STEP_JUDGED: the value is lost and the stage goes on, or the value is tried again */
+            lua_settop(L, RECORD);
+            if (d->keeps != NULL && shim_push_kept_state(L, d, 0))
+                lua_replace(L, EXTRA);
             step = STEP_NEXT;
+            if (d->retry) {
+                d->retry = false; /* before the call: what raises in it does not come back here */
+                if (d->closed) {
+                    d->dropped++;
+                    continue;
+                }
+                status = call(L, d);
+                step = STEP_CALLED;
+            }
             continue;
         }
     }
@@ -232,7 +244,12 @@ static int start(lua_State *L) {
         shim_limit_function(L, d, 0);
         lua_replace(L, FUNCTION);
     }
-    d->step = STEP_NEXT;
+    if (d->keeps != NULL) { /* around the other one: what is held goes out after the value's time */
+        lua_pushvalue(L, FUNCTION);
+        shim_keep_function(L, d, 0);
+        lua_replace(L, FUNCTION);
+    }
+    d->step = d->retry && d->message != NULL ? STEP_JUDGED : STEP_NEXT; /* in a fresh worker: the value is tried again */
     return drive(L, LUA_OK, (lua_KContext)(uintptr_t)d);
 }
 
@@ -269,7 +286,7 @@ static int emit(lua_State *L) {
     if (!has_room(d) || d->rendezvous) {
         if (!shim_can_wait(L))
             return luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "
-                                 "(a sort comparator, a gsub callback)");
+                                 "(a metamethod that C code called)");
     }
     if (!has_room(d)) {
         d->want = SHIM_WANT_OUTPUT;
@@ -289,10 +306,11 @@ static int emit(lua_State *L) {
 }
 
 uint64_t shim_values_in_hand(const shim_driver *d) {
+    uint64_t judged = d->judging || d->retry ? 1 : 0;
     if (d->links != NULL)
-        return d->held;
-    if (d->message == NULL)
-        return 0;
+        return d->held + judged;
+    if (d->message == NULL || judged != 0)
+        return judged;
     switch (d->step) {
     case STEP_CALLED:
     case STEP_SEND:

@@ -1,4 +1,4 @@
-/* What the loops of stages share: driver.c, driver_chain.c, driver_key.c. */
+/* What the loops of stages share: driver.c, driver_chain.c, driver_key.c, driver_keep.c, driver_timeout.c. */
 #ifndef CLUASHIM_DRIVER_H
 #define CLUASHIM_DRIVER_H
 #include "internal.h"
@@ -90,6 +90,15 @@ static inline void value_failed(lua_State *L, shim_driver *d, int link) {
     if (d->limits == NULL) return;
     shim_value_end(L, d, link);
 }
+
+/* ---- driver_keep.c; where values may be tried again ---- */
+
+/* The function of the stage `link` is on top: puts the one that keeps what a try changes there, if it has one. [-1, +1, m] */
+void shim_keep_function(lua_State *L, shim_driver *d, int link);
+/* Pushes the state of `link` as it was before the last try; false: it keeps none. [-0, +0 or 1, -] */
+bool shim_push_kept_state(lua_State *L, shim_driver *d, int link);
+/* Pushes a copy of the value at `index`; tables are copied as deep as they go, what else there is stays itself. [-0, +1, m] */
+void shim_push_copy(lua_State *L, int index);
 
 /* The key that a function returned is on top: pushes the number of the worker that is to get the message in hand. False:
  * it is no key, and the error is on top. [-0, +1, m] */

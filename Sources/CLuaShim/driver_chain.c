@@ -18,7 +18,8 @@ enum {
     STEP_CALL,   /* call the function of the stage */
     STEP_CALLED, /* it has returned: its result is on top */
     STEP_SEND,   /* the value leaves the last stage and waits for room in the output */
-    STEP_DONE    /* the value is done with: passed on, dropped or lost */
+    STEP_DONE,   /* the value is done with: passed on, dropped or lost */
+    STEP_JUDGED  /* the host has decided what follows the failure of the stage */
 };
 
 /* Registry slots of a chain, by addresses inside its driver that nothing else uses. */
@@ -34,7 +35,7 @@ static inline lua_KContext context_of(int stage, int step) { return (lua_KContex
 static void ask(lua_State *L, shim_driver *d, int want, int stage, int step, lua_KFunction again) {
     if (!shim_can_wait(L))
         luaL_error(L, "cannot wait here: emit was called inside a function that Lua cannot leave "
-                      "(a sort comparator, a gsub callback)");
+                      "(a metamethod that C code called)");
     d->want = want;
     vm_of(L)->op = SHIM_OP_WAIT;
     lua_yieldk(L, 0, context_of(stage, step), again);
@@ -54,7 +55,7 @@ static void fail(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, error_key(d));
     lua_pushvalue(L, VALUE);
     lua_rawsetp(L, LUA_REGISTRYINDEX, value_key(d));
-    ask(L, d, SHIM_WANT_JUDGEMENT, stage, STEP_DONE, again);
+    ask(L, d, SHIM_WANT_JUDGEMENT, stage, STEP_JUDGED, again);
 }
 
 /* Pushes the function of a stage and its arguments, and calls it, protected. [-0, +1, m] */
@@ -179,6 +180,22 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
             if (d->rendezvous)
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_DONE, again);
             return;
+        case STEP_JUDGED:
+            if (d->keeps != NULL && shim_push_kept_state(L, d, stage))
+                lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
+            if (!d->retry)
+                return;
+            d->retry = false;
+            if (d->closed) {
+                d->dropped++;
+                return;
+            }
+            d->held++;
+            shim_push_kept_value(L, d, stage);
+            lua_replace(L, VALUE);
+            status = call(L, &d->links[stage], stage, again);
+            step = STEP_CALLED;
+            continue;
         default:
             return;
         }
@@ -287,6 +304,11 @@ static int set_body(lua_State *L) {
     lua_insert(L, 2); /* driver, table, functions and states */
     for (int i = 2 * d->length; i > 0; i--) lua_rawseti(L, 2, i);
     for (int stage = 0; stage < d->length; stage++) {
+        if (d->keeps != NULL) {
+            lua_rawgeti(L, 2, 2 * stage + 1);
+            shim_keep_function(L, d, stage);
+            lua_rawseti(L, 2, 2 * stage + 1);
+        }
         if (d->limits != NULL) {
             lua_rawgeti(L, 2, 2 * stage + 1);
             shim_limit_function(L, d, stage);

@@ -59,6 +59,8 @@ bool shim_value_is_overdue(shim_vm *vm) {
 }
 
 int shim_value_stop(lua_State *L) {
+    shim_vm *vm = vm_of(L);
+    if (vm->stopped_at[0] == '\0') shim_where(L, vm->stopped_at, sizeof vm->stopped_at);
     if (!shim_can_wait(L))
         return luaL_error(L, "stopped by the host"); /* whoever called emit is stopped at its next instruction */
     vm_of(L)->op = SHIM_OP_KILL;

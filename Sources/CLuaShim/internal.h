@@ -27,6 +27,8 @@ void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
 void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
 /* shim_allocate, or in a test what shim_failures_enable puts in its place: failures.c. */
 lua_Alloc shim_allocator_function(void);
+void shim_allocator_charge(shim_allocator *a, size_t size);
+void shim_allocator_uncharge(shim_allocator *a, size_t size);
 void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; runs nothing of Lua's */
 
 /* ---- vm.c ---- */
@@ -82,6 +84,8 @@ struct shim_vm {
     bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
     shim_driver *limited;         /* whose values it works on: limits.c; NULL: nobody's */
+    _Atomic size_t given_back;    /* of what was charged, by other threads: not yet taken off */
+    size_t queued;                /* charged for what its channels hold: shim_vm_set_queued */
     int64_t cpu_since;            /* the thread's CPU time at the last look */
     size_t max_value;             /* bytes of a message; 0: none */
     size_t encode_bound, encode_end; /* bytes of what is written now, and where its buffer's use has to end */

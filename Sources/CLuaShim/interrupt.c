@@ -35,6 +35,7 @@ static void leave(lua_State *L, shim_vm *vm, int op) {
 /* Over the soft limit: a collection may be all that is needed; else the worker is to be stopped. [-0, +0, -] */
 static void relieve_memory(lua_State *L, shim_vm *vm) {
     atomic_fetch_and(&vm->control, ~(uint32_t)SHIM_CONTROL_MEMORY);
+    shim_vm_charge(vm, 0); /* takes off what was given back */
     lua_gc(L, LUA_GCCOLLECT);
     if (vm->allocator.limit != 0 && vm->allocator.used > vm->allocator.limit - vm->allocator.limit / 8) {
         shim_exceed(vm, SHIM_OVER_MEMORY);

@@ -51,6 +51,32 @@ void shim_exceed(shim_vm *vm, int over) {
     if (shim_current == vm) shim_arm_hook(vm);
 }
 
+/* ---- What the host holds for the state ---- */
+
+static void take_off(shim_vm *vm) {
+    if (atomic_load_explicit(&vm->given_back, memory_order_relaxed) == 0) return;
+    shim_allocator_uncharge(&vm->allocator, atomic_exchange(&vm->given_back, 0));
+}
+
+void shim_vm_charge(shim_vm *vm, size_t bytes) {
+    take_off(vm);
+    shim_allocator_charge(&vm->allocator, bytes);
+}
+
+void shim_vm_uncharge(shim_vm *vm, size_t bytes) { shim_allocator_uncharge(&vm->allocator, bytes); }
+void shim_vm_give_back(shim_vm *vm, size_t bytes) { atomic_fetch_add(&vm->given_back, bytes); }
+
+void shim_vm_set_queued(shim_vm *vm, size_t bytes) {
+    shim_allocator_uncharge(&vm->allocator, vm->queued);
+    vm->queued = bytes;
+    shim_vm_charge(vm, bytes);
+}
+
+void shim_each_object(shim_vm *vm, const shim_type *type, void (*visit)(void *ref, void *context), void *context) {
+    for (shim_object *object = vm->objects; object != NULL; object = object->next)
+        if (object->type == type && object->ref != NULL) visit(object->ref, context);
+}
+
 /* ---- What values use ---- */
 
 static inline int length_of(const shim_driver *d) { return d->links != NULL ? d->length : 1; }

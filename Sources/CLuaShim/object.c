@@ -18,6 +18,7 @@ static int collect(lua_State *L) {
             vm_of(L)->objects = object->next;
         if (object->next != NULL)
             object->next->prev = object->prev;
+        shim_allocator_uncharge(&vm_of(L)->allocator, SHIM_OBJECT_BYTES);
         vm_of(L)->host->release(ref);
     }
     return 0;
@@ -124,6 +125,7 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
     lua_rawsetp(L, -3, ref);
     /* nothing raises from here on: the object is counted once it is in the list */
     vm->host->retain(ref);
+    shim_allocator_charge(&vm->allocator, SHIM_OBJECT_BYTES);
     object->ref = ref;
     object->next = vm->objects;
     if (vm->objects != NULL)

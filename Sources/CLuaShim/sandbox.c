@@ -27,7 +27,9 @@ static int print(lua_State *L) {
     for (int i = 1; i <= n; i++) {
         if (i > 1) luaL_addchar(&line, '\t');
         luaL_tolstring(L, i, NULL);
+        shim_check_size(L, luaL_bufflen(&line) + lua_rawlen(L, -1));
         luaL_addvalue(&line);
+        if ((i & 255) == 0) shim_look_up(L);
     }
     luaL_pushresult(&line);
     lua_insert(L, 1);
@@ -449,6 +451,9 @@ static void open_string(lua_State *L) {
     };
     open_stock(L, luaopen_string);
     keep(L, lua_gettop(L), allowed);
+    lua_getfield(L, -1, "pack");
+    atomic_store(&shim_stock_pack, lua_tocfunction(L, -1));
+    lua_pop(L, 1);
     luaL_setfuncs(L, shim_bounded_string, 0);
     luaL_setfuncs(L, shim_bounded_pattern, 0);
     publish(L, "string");
@@ -481,10 +486,11 @@ static void open_os(lua_State *L) {
 }
 
 /* A stock library, with some functions of our own in it. [-0, +0, e] */
-static void open_simple(lua_State *L, lua_CFunction opener, const char *name, const char *const *allowed, const luaL_Reg *own) {
+static void open_simple(lua_State *L, lua_CFunction opener, const char *name, const char *const *allowed,
+                        const luaL_Reg *own) {
     open_stock(L, opener);
     keep(L, lua_gettop(L), allowed);
-    if (own != NULL) luaL_setfuncs(L, own, 0);
+    luaL_setfuncs(L, own, 0);
     publish(L, name);
 }
 
@@ -527,7 +533,7 @@ void shim_open_sandbox(lua_State *L) {
     open_simple(L, luaopen_table, "table", table_names, shim_bounded_table);
     open_string(L);
     open_math(L);
-    open_simple(L, luaopen_utf8, "utf8", utf8_names, NULL);
+    open_simple(L, luaopen_utf8, "utf8", utf8_names, shim_bounded_utf8);
     open_os(L);
     shim_open_coroutine(L);
     publish(L, "coroutine");

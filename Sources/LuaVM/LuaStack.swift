@@ -163,7 +163,7 @@ public struct LuaStack {
         }
     }
 
-    /// True if a wait can reach the host from here: not in a comparator, a gsub callback, a metamethod of C code.
+    /// True if a wait can reach the host from here: not in a metamethod that C code calls.
     public var canWait: Bool { shim_can_wait(state) }
 
     /// Pushes the function of a text chunk; nil: done, else the message.

@@ -21,6 +21,26 @@ extension LuaVM {
     /// It may run what cleans up, in new tasks: with `more` bytes than it has now, and without the other limits.
     public func reprieve(more: Int) { shim_vm_reprieve(pointer, more) }
 
+    /// The host holds so many bytes for it, which count as its memory until they are given back. On its thread.
+    public func charge(_ bytes: Int) { shim_vm_charge(pointer, bytes) }
+    public func uncharge(_ bytes: Int) { shim_vm_uncharge(pointer, bytes) }
+    /// The same on any thread.
+    public func giveBack(_ bytes: Int) { shim_vm_give_back(pointer, bytes) }
+    /// So many bytes stand in channels of its own.
+    public func setQueued(_ bytes: Int) { shim_vm_set_queued(pointer, bytes) }
+
+    /// Calls `visit` with each host object of a type that it has.
+    public func eachObject(_ type: LuaObjectType, _ visit: (UnsafeMutableRawPointer) -> Void) {
+        withoutActuallyEscaping(visit) { visit in
+            var box = visit
+            withUnsafeMutablePointer(to: &box) { pointer in
+                shim_each_object(
+                    self.pointer, type.pointer,
+                    { $1!.assumingMemoryBound(to: ((UnsafeMutableRawPointer) -> Void).self).pointee($0!) }, pointer)
+            }
+        }
+    }
+
     /// Bytes of the largest message that its scripts may make; 0: as large as messages can be.
     public func setMaxValue(_ bytes: Int) { shim_vm_set_max_value(pointer, bytes) }
 
@@ -90,6 +110,22 @@ extension StageDriver {
         set { driver.pointee.process = newValue }
     }
     public func countTurn() { driver.pointee.turn &+= 1 }
+
+    /// The value in hand, if it is one.
+    public var valueInHand: UnsafePointer<msg_header>? {
+        guard let message, message.pointee.kind != UInt8(MSG_MARK) else { return nil }
+        return message
+    }
+
+    /// So many of what it emitted were not handed over, and count as not made.
+    public func takeBack(_ count: Int) { driver.pointee.emitted -= UInt64(count) }
+
+    /// The mark that it had in hand is the next to be read.
+    public func putBackMark() {
+        guard driver.pointee.message != nil, valueInHand == nil else { return }
+        driver.pointee.message = nil
+        driver.pointee.marks -= 1
+    }
 
     /// The task that ran its function, or was waiting in it, was stopped: keeps what describes the value. `main`: a stack of
     /// the same state.

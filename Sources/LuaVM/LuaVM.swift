@@ -81,6 +81,12 @@ public struct LuaMemory: Sendable {
     public let used: Int, peak: Int
     /// 0: none.
     public let limit: Int
+
+    public init(used: Int, peak: Int, limit: Int) {
+        self.used = used
+        self.peak = peak
+        self.limit = limit
+    }
 }
 
 /// Why a resumed task came back.

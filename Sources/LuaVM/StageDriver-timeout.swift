@@ -47,6 +47,7 @@ extension StageDriver {
         for link in 0..<(hasLimits ? length : 0) {
             driver.pointee.limits[link].deadline = 0
             driver.pointee.limits[link].active = false
+            driver.pointee.limits[link].seen = 0
         }
         driver.pointee.entered = 0
         driver.pointee.fresh = false

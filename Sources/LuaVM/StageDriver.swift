@@ -55,6 +55,9 @@ public final class StageDriver {
     deinit {
         driver.pointee.links?.deallocate()
         driver.pointee.limits?.deallocate()
+        driver.pointee.keeps?.deallocate()
+        shim_drop_held(driver)
+        shim_buffer_free(&driver.pointee.retained)
         shim_buffer_free(&driver.pointee.out)
         driver.deallocate()
     }

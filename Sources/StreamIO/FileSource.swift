@@ -237,7 +237,10 @@ public final class FileSource: HostSource, @unchecked Sendable {  // all state b
             while shown > 0, text[shown] & 0xC0 == 0x80 { shown -= 1 }  // not inside a character
         }
         let dots = isCut || shown < text.count ? "..." : ""
-        guard outlet.reject(problem, text: String(decoding: text[..<shown], as: UTF8.self) + dots) else {
+        guard
+            outlet.reject(
+                problem, text: String(decoding: text[..<shown], as: UTF8.self) + dots, whole: isCut ? nil : text)
+        else {
             throw ConnectorError(problem)
         }
     }

@@ -423,11 +423,16 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         lock.withLock { body(&shutdown, isOver) }
     }
 
-    /// Everything that waits in contexts that do not end with the run's.
-    func dropWhatWaits() {
+    /// Everything that waits in contexts that do not end with the run's, and what is about to compute.
+    package func dropWhatWaits() {
         let (workers, pipelines) = living
         for pipeline in pipelines { pipeline.context.cancel(cause: "stopped") }
-        for worker in workers { worker.call { $0.dropWaitingTasks() } }
+        for worker in workers {
+            worker.call { worker in
+                worker.dropWaitingTasks()
+                worker.dropComputingTasks { _ in true }
+            }
+        }
     }
 
     private func nothingMoves() {
@@ -484,7 +489,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         // A bug of ours: it must be seen.
-        for problem in lock.withLock({ misaccounted }) { fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)")) }
+        for problem in lock.withLock({ misaccounted }) {
+            fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)"))
+        }
         let report = currentReport()
         let (result, left, tickers) = lock.withLock {
             isOver = true

@@ -16,7 +16,8 @@ struct LimitOptions: ParsableArguments {
 
     func validate() throws {
         if let memory, (Quantity.bytes(memory) ?? 0) < Self.leastMemory {
-            throw ValidationError("--memory expects a size of at least 64KB, such as \"64MB\" or \"1GB\", got '\(memory)'.")
+            throw ValidationError(
+                "--memory expects a size of at least 64KB such as \"64MB\" or \"1GB\", got '\(memory)'.")
         }
         for (option, value) in [("--cpu", cpu), ("--timeout", timeout)] {
             if let value, (Quantity.nanoseconds(value) ?? 0) <= 0 {

@@ -33,9 +33,9 @@ package enum Kind: String, CaseIterable, Sendable {
 
 /// What ends an attack.
 package enum Limit: Sendable, Equatable {
-    /// The stage option of that name. An attack under one of the three has a twin without it, which must still run after
+    /// The stage option of that name. An attack under one of the four has a twin without it, which must still run after
     /// two seconds.
-    case timeout, memory, cpu
+    case timeout, memory, cpu, output
     /// The script's main worker cancels the pipeline; the stage then has the two grace periods of a cancellation. Its twin is
     /// not cancelled.
     case cancel

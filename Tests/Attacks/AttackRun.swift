@@ -109,7 +109,7 @@ extension Attack {
     /// reached
     /// - for `timeout` and `cpu` so long after the marker that is printed right before the hostile act (the value's time
     ///   began a few microseconds before the marker; the processor's time is no longer than the clock's),
-    /// - for `memory` at the marker: what the attack needs to come to its limit counts too,
+    /// - for `memory` and `output` at the marker: what the attack needs to come to its limit counts too,
     /// - for `cancel` two grace periods after the pipeline was cancelled; what ends sooner is in time.
     private func delay(_ run: ScriptRun) -> Double? {
         guard case .stopped = outcome else { return nil }
@@ -126,7 +126,7 @@ extension Attack {
             switch limit {
             case .timeout: Bounds.timeout
             case .cpu: Bounds.cpu
-            case .memory, .cancel, .refusal: 0.0
+            case .memory, .output, .cancel, .refusal: 0.0
             }
         return Double(ended - began) / 1e9 - allowed
     }
@@ -143,6 +143,7 @@ extension Limit {
         case .timeout: "deadline exceeded"
         case .memory: "memory limit"
         case .cpu: "cpu limit"
+        case .output: "output limit"
         case .cancel: "enough"
         case .refusal: ""
         }

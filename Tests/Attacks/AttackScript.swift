@@ -3,7 +3,7 @@
 /// Figures of the corpus, small so that it is quick: what is measured is the time beyond a limit.
 package enum Bounds {
     package static let timeout = 0.02, cpu = 0.02
-    package static let memory = "4MB"
+    package static let memory = "4MB", output = "256KB"
     /// From a cancellation until a stage that computes is stopped: two grace periods (architecture.md, section 2).
     package static let graces = 0.2
     /// When the main worker cancels.
@@ -44,7 +44,8 @@ extension Attack {
         \(limit == .cancel ? "stream.sleep(\(Bounds.patience)) print \"cancelled\" hostile:cancel(\"enough\")" : "")
         print("ended", hostile:wait())
         local s = hostile:stats()
-        local balanced = s.created == s.delivered + s.filtered + s.failed + s.dropped
+        local balanced = s.created
+          == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned
         print("account", balanced and "balanced" or "not balanced", s.failed)
         over:close()
         print("others", others:wait())
@@ -84,6 +85,7 @@ extension Attack {
         case .timeout: "{ timeout = \(Bounds.timeout), memory = \"\(memory)\", on_error = \"skip\" }"
         case .memory: "{ memory = \"\(Bounds.memory)\", on_error = \"skip\" }"
         case .cpu: "{ cpu = \(Bounds.cpu), memory = \"\(memory)\", on_error = \"skip\" }"
+        case .output: "{ max_output = \"\(Bounds.output)\", memory = \"\(memory)\", on_error = \"skip\" }"
         case .cancel, .refusal: "{ memory = \"\(memory)\", on_error = \"skip\" }"
         }
     }

@@ -49,11 +49,15 @@ package final class ScriptRun: Sendable {
 
     package var outcome: RunResult? { result.withLock { $0 } }
 
-    /// Ends it by force: what waits is cancelled, and what computes is stopped, again and again. False: it goes on.
+    /// Ends it by force, as the last phase of a shutdown does: what waits is dropped, and what computes is stopped, again and
+    /// again. False: it goes on.
     package func stop(seconds: Double) -> Bool {
         let patience = attack_now() + Int64(seconds * 1e9)
         run.cancel()
-        repeat { run.stopComputing() } while !wait(seconds: 0.02) && attack_now() < patience
+        repeat {
+            run.stopComputing()
+            run.dropWhatWaits()
+        } while !wait(seconds: 0.02) && attack_now() < patience
         return outcome != nil
     }
 

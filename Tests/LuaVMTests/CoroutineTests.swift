@@ -77,13 +77,26 @@ import Testing
             assert(n == 465)
             coroutine.yield(1)
             local o, m = pcall(wait)
-            assert(not o and m:find "cannot wait here")
+            assert(o and m == 42)
             return 2
           end)
           assert(g() == 1 and g() == 2)
           return a < b
         end)
         for i = 2, 60 do assert(t[i - 1] < t[i]) end
+        assert(wait() == 42)
+        """,
+        """
+        local Number = {}
+        function Number.__lt(a, b)
+          local o, m = pcall(coroutine.wrap(function() preempt() wait() end))
+          assert(not o and m:find "cannot wait here")
+          return a.n < b.n
+        end
+        local t = {}
+        for i = 1, 20 do t[i] = setmetatable({ n = (i * 7) % 23 }, Number) end
+        table.sort(t) -- without a comparison function: the metamethod is called by C code
+        for i = 2, 20 do assert(t[i - 1].n < t[i].n) end
         assert(wait() == 42)
         """,
         """

@@ -104,8 +104,8 @@ import Testing
 
     /// Where Lua cannot leave a C function, the stop unwinds as an error that nothing below catches.
     @Test(arguments: [
-        "table.sort({ 3, 2, 1 }, function(a, b) while true do end end)",
-        "while true do ('x'):gsub('x', function() while true do end end) end",
+        "table.concat(setmetatable({}, { __index = function() while true do end end }), '', 1, 2)",
+        "local a = setmetatable({}, { __lt = function() while true do end end }) table.sort { a, a, a }",
         "while true do tostring(setmetatable({}, { __tostring = function() while true do end end })) end",
     ]) func killUnwinds(_ program: String) {
         let state = TestState()

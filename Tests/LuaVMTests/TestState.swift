@@ -64,6 +64,8 @@ final class TestState {
     var lines: [String] = []
     /// How often the last program came back to the host.
     private(set) var waits = 0, preemptions = 0
+    /// Not nil: the program is preempted after random numbers of instructions, by this seed.
+    var preemptionSeed: UInt64?
 
     init(memoryLimit: Int = 0, seed: UInt64 = 7, hashSeed: UInt32? = nil) {
         LuaVM.attachThread()
@@ -118,6 +120,14 @@ final class TestState {
             { _, vm in
                 TestState.of(vm).vm.kill()
                 raise(SIGURG)
+                return 0
+            }
+        ),
+        // arm(): the coroutine that runs is preempted soon, if there is a seed
+        (
+            "arm",
+            { state, vm in
+                TestState.of(vm).arm(state!)
                 return 0
             }
         ),
@@ -203,6 +213,18 @@ final class TestState {
         object!.assumingMemoryBound(to: TestObject.self).pointee.balance -= 1
     }
 
+    /// A count hook that does what the watchdog would: its signal comes to this thread.
+    private static let signal: lua_Hook = { state, _ in
+        lua_sethook(state, nil, 0, 0)
+        raise(SIGURG)
+    }
+
+    private func arm(_ state: OpaquePointer) {
+        guard let seed = preemptionSeed else { return }
+        preemptionSeed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        lua_sethook(state, Self.signal, LUA_MASKCOUNT, 1 + Int32(seed >> 33) % 300)
+    }
+
     enum End: Equatable { case returned, raised(String), stopped, endless }
 
     /// Runs a program to its end. `limit`: how often it may come back to the host before.
@@ -215,6 +237,7 @@ final class TestState {
         waits = 0
         preemptions = 0
         while waits + preemptions < limit {
+            arm(task.state)
             switch vm.resume(task, arguments: 0) {
             case .returned: return .returned
             case .raised: return .raised(task.describe(-1, limit: 2000))

@@ -20,7 +20,10 @@ struct ScheduleRunner: ParsableCommand {
     @Flag(help: "Name the families and end.") var list = false
     @Flag(help: "Show each seed that fails.") var verbose = false
     @Option(help: "Threads; 0: one a processor.") var threads = 0
-    @Option(help: "Show the program that this seed of the faults draws (with --family cleanup: of those), what comes of it, and end.") var show: UInt64?
+    @Option(
+        help:
+            "Show the program that this seed of the faults draws (with --family cleanup: of those), what comes of it, and end."
+    ) var show: UInt64?
 
     func validate() throws {
         guard seeds > 0 else { throw ValidationError("--seeds expects a number above 0") }
@@ -32,7 +35,9 @@ struct ScheduleRunner: ParsableCommand {
         }
         let families = Families.all.filter { family == nil || $0.name.contains(family!) }
         let planted = Families.planted.filter { family == nil || $0.name.contains(family!) }
-        if families.isEmpty && planted.isEmpty { throw ValidationError("no family's name contains '\(family!)'; --list shows them") }
+        if families.isEmpty && planted.isEmpty {
+            throw ValidationError("no family's name contains '\(family!)'; --list shows them")
+        }
         if list {
             for family in families { print(family.name) }
             return

@@ -33,11 +33,11 @@ import Testing
         ("c:sned(1)", ["a channel has no method 'sned'", "send"]),
         ("c.x = 1", ["attempt to index"]),
         // waiting where Lua cannot leave
-        ("table.sort({ 2, 1 }, function() c:recv() end)", ["recv cannot wait here", "comparator"]),
-        ("table.sort({ 2, 1 }, function() c:send(1) end)", ["send cannot wait here"]),
+        ("assert(load(function() c:recv() end))", ["recv cannot wait here", "reader of load"]),
+        ("table.concat(setmetatable({}, { __index = function() c:send(1) end }), '', 1, 2)", ["send cannot wait here"]),
         (
-            "local _ = ('x'):gsub('x', function() stream.select { { recv = c } } end)",
-            ["select cannot wait here", "gsub"]
+            "local a = setmetatable({}, { __lt = function() stream.select { { recv = c } } end }) table.sort { a, a }",
+            ["select cannot wait here", "table.concat"]
         ),
         (
             "tostring(setmetatable({}, { __tostring = function() for v in c:range() do end end }))",

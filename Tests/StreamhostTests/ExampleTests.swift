@@ -96,6 +96,37 @@ import Testing
         return "\"" + result + "\""
     }
 
+    @Test func dead_letters() throws {
+        var random = SeededGenerator(seed: 9)
+        var lines: [String] = [], passed: [String] = [], bad: [String: String] = [:]
+        for id in 1...500 {
+            let cents = random.number(0...100_000), amount = "\(cents / 100).\(cents % 100 / 10)\(cents % 10)"
+            let head = #"{"id":\#(id),"amount":"#
+            switch random.number(1...10) {
+            case 1:
+                lines.append(head + "\"\(amount)")  // no JSON
+                bad[lines.last!] = "not JSON"
+            case 2:
+                lines.append(head + #""a lot"}"#)
+                bad["\(id)"] = "amount expected a number such as 12.50, got a lot"
+            default:
+                lines.append(head + "\"\(amount)\"}")
+                passed.append(head + "\"\(amount)\",\"cents\":\(cents)}")
+            }
+        }
+        let run = try ExampleRun("dead_letters.lua", ["letters.json"], input: lines)
+        run.expect(passed)
+        for line in try run.file("letters.json").split(separator: "\n") {
+            let letter = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            let payment = letter["value"] as? [String: Any]
+            let value = (payment?["id"] as? Int).map(String.init) ?? letter["value"] as? String ?? ""
+            let error = bad.removeValue(forKey: value)
+            #expect(error != nil && (letter["error"] as? String ?? "").contains(error!), "\(line)")
+            #expect(letter["stage"] as? String == (payment == nil ? "source" : "cents"))
+        }
+        #expect(bad.isEmpty)
+    }
+
     @Test func totals() throws {
         var random = SeededGenerator(seed: 5)
         var lines: [String] = [], totals: [String: Int] = [:], sent: [String] = []

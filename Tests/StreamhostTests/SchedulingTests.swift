@@ -36,9 +36,21 @@ import Testing
         #expect(outcome.status == 0)
     }
 
-    @Test func waitInAComparator_saysThatItCannot() throws {
+    @Test func waitInAComparatorAndACallback() throws {
         let outcome = try CommandLine.run(
-            Self.begin + "table.sort({ 3, 2, 1 }, function(a, b)\nstream.sleep(0.01) return a < b end)")
+            Self.begin + """
+                local list = { 3, 1, 2, 5, 4 }
+                table.sort(list, function(a, b) stream.sleep(0.001) return a > b end)
+                print(table.concat(list, " "))
+                print(("a b c"):gsub("%a", function(letter) stream.sleep(0.001) return letter:upper() end))
+                """)
+        #expect(outcome.output == "5 4 3 2 1\nA B C\t3\n")
+        #expect(outcome.status == 0)
+    }
+
+    @Test func waitInAMetamethodOfCCode_saysThatItCannot() throws {
+        let outcome = try CommandLine.run(
+            Self.begin + "tostring(setmetatable({}, { __tostring = function()\nstream.sleep(0.01) return '' end }))")
         #expect(outcome.status != 0)
         #expect(outcome.errors.contains("script.lua:3:"))
         #expect(outcome.errors.contains("sleep"))

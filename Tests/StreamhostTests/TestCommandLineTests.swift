@@ -235,6 +235,7 @@ import Testing
         "stream.go(function() while true do end end) stream.sleep(1)", "while true do stream.sleep(1) end",
         "setmetatable({}, { __index = function() while true do end end }).x()",
         "table.sort({ 1, 2, 3 }, function() while true do end end)",
+        "tostring(setmetatable({}, { __tostring = function() while true do end end }))",
         "stream.from(stream.range(1, 3)):map('m', function() while true do end end):collect()",
         "stream.go(function() while true do stream.sleep(1) end end)",
         "stream.from(stream.range(1, math.huge)):to(stream.null_sink()) stream.sleep(1)",

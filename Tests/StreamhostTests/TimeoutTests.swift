@@ -23,6 +23,7 @@ import Testing
         "while true do xpcall(function() while true do end end, function() while true do end end) end",
         "while true do pcall(table.sort, { 1, 2, 3, 4 }, function() while true do end end) end",
         "table.sort({ 1, 2, 3, 4 }, function() while true do end end)",
+        "while true do pcall(tostring, setmetatable({}, { __tostring = function() while true do end end })) end",
         "while true do pcall(string.gsub, 'abc', '.', function() while true do end end) end",
         "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
         "while true do coroutine.wrap(function() pcall(table.sort, { 3, 2, 1 }, function() while true do end end) end)() end",

@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 
+import attacks
 import decisions
 import measure
 import memory
@@ -182,8 +183,8 @@ def main():
         show("")
         show("¹ The outputs are the same values, line by line; order of fields or spelling of numbers differ.")
     for name, run in (
-            ("decisions", decisions.decisions), ("preemption", preemption.preemption), ("parked", memory.parked),
-            ("memory", memory.large)):
+            ("decisions", decisions.decisions), ("preemption", preemption.preemption), ("attacks", attacks.attacks),
+            ("parked", memory.parked), ("memory", memory.large)):
         if chosen.wanted(name):
             results = run(chosen)
             if not extra:

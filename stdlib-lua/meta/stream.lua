@@ -43,9 +43,24 @@ local stream = {}
 ---@field [integer] stream.RouteBranch
 ---@field otherwise? fun(branch: stream.Pipeline)
 ---@field name? string
----@field on_error? "stop"|"skip"
+---@field on_error? "stop"|"skip"|stream.ErrorPolicy
 ---@field memory? integer|string
 ---@field queue? integer|stream.Queue
+
+---What follows a failure, in this order: tries, a dead letter, else what `otherwise` says; and a fresh worker.
+---@class stream.ErrorPolicy
+---@field retry? integer  so many tries more
+---@field backoff? stream.Duration  before the second try, doubled for each further one, with jitter; without it: at once
+---@field to? stream.Sink|stream.Channel  gets `stream.DeadLetter`s
+---@field otherwise? "stop"|"skip"  without `to`, or where its channel is closed: "stop", with `restart` "skip"
+---@field restart? integer  a fresh worker after each failure; one more than so many within `within` stops the pipeline
+---@field within? stream.Duration  "1m"
+
+---@class stream.DeadLetter
+---@field value any  as it came to the stage; a line that the source could not read, as text
+---@field error string
+---@field stage string  "source" where the source could not read it
+---@field time integer  as `os.time()` gives it
 
 ---@class stream.StageStats
 ---@field drops stream.Drops
@@ -83,8 +98,11 @@ local stream = {}
 ---@field queue? integer|stream.Queue  values that wait in front of the stage; 0 is a rendezvous
 ---@field isolated? boolean  false: runs in the workers of the stage before it and gets the very same value
 ---@field timeout? stream.Duration  for one value; not for `:stage`, which has `ctx:with_timeout`
----@field memory? integer|string  of a worker: bytes, or text such as "64MB"
----@field on_error? "stop"|"skip"
+---@field memory? integer|string  of a worker: bytes, or text such as "64MB"; default "256MB"
+---@field cpu? stream.Duration|false  CPU time for one value; false: no limit, whatever the run's is
+---@field max_value? integer|string|false  of the largest value that it may send; default "64MB"
+---@field max_output? integer|string|false  of all that it sends and prints for one value
+---@field on_error? "stop"|"skip"|stream.ErrorPolicy
 
 ---@class stream.Channel
 ---@operator len: integer  values queued
@@ -390,7 +408,7 @@ function Pipeline:to(sink, options) end
 function Pipeline:collect() end
 
 ---@param source stream.Source|stream.Channel
----@param options? { on_error?: "stop"|"skip" }
+---@param options? { on_error?: "stop"|"skip"|stream.ErrorPolicy }
 ---@return stream.Pipeline
 function stream.from(source, options) end
 ---@param options? stream.FormatOptions
@@ -476,7 +494,7 @@ function stream.group(options) end
 ---Declares an isolated worker.
 ---@param name string
 ---@param fn function
----@param options? { memory?: integer|string }
+---@param options? { memory?: integer|string, cpu?: stream.Duration|false, max_value?: integer|string|false }
 ---@return stream.Worker
 function stream.worker(name, fn, options) end
 ---A function that runs once for all workers; the others get a copy of its results.
@@ -516,5 +534,26 @@ stream.host = {}
 
 ---@type lightuserdata  JSON's null; true in a condition
 stream.null = nil
+
+---@class stream.Breaker
+local Breaker = {}
+---Calls `fn` and returns what it returns, or nil, "open". It failed if it raised, or returned nil and a reason.
+---@param fn function
+---@return any ...
+function Breaker:run(fn, ...) end
+---Whether a call may be made now: tell what came of it by `report`.
+---@return boolean
+function Breaker:allow() end
+---@param ok boolean
+function Breaker:report(ok) end
+---@return "closed"|"open"|"half-open"
+function Breaker:state() end
+---Closes it, and forgets the failures.
+function Breaker:reset() end
+
+---A circuit breaker that all workers share.
+---@param options { failures: integer, within: stream.Duration, reset: stream.Duration, probes?: integer, name?: string }
+---@return stream.Breaker
+function stream.breaker(options) end
 
 return stream

@@ -32,8 +32,8 @@ local function time(option, what, value, meaning)
   if value == false then return 0 end
   local seconds = host.duration(value)
   if not seconds or seconds <= 0 then
-    misuse(([[%s of %s expected a duration over 0, %s: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h"; got %s]])
-      :format(option, what, meaning, host.kind(value)))
+    misuse(([[%s of %s expected a duration over 0, %s: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h"; ]]
+      .. [[got %s]]):format(option, what, meaning, host.kind(value)))
   end
   return math.max(1, math.tointeger((math.min(seconds, 9e9) * 1e9 + 0.5) // 1))
 end

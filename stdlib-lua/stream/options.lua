@@ -93,12 +93,15 @@ local function text(what, value)
   return value
 end
 
+-- What follows a failure, as the host has it.
 local function policy(what, value)
   if value == nil then return nil end
+  if type(value) == "table" then return host.part("policies")(what, value) end
   if value ~= "stop" and value ~= "skip" then
-    misuse(([[on_error of %s expected "stop" or "skip", got %s]]):format(what, host.kind(value)))
+    misuse(([[on_error of %s expected "stop", "skip" or a table such as { retry = 3, backoff = "100ms" }, got %s]]):format(
+      what, host.kind(value)))
   end
-  return value
+  return { skips = value == "skip" }
 end
 
 local function switch(what, value)

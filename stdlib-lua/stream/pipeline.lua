@@ -167,7 +167,8 @@ local function from(source, options)
   description.on_error = policy("stream.from", options.on_error)
   description.place = place()
   local result = setmetatable(
-    { is_pipeline = true, source = description, stages = {}, place = description.place, on_error = options.on_error },
+    { is_pipeline = true, source = description, stages = {}, place = description.place,
+      on_error = description.on_error },
     pipeline_meta)
   open[result] = true
   return result

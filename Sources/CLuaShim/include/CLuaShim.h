@@ -109,6 +109,16 @@ int shim_vm_over(const shim_vm *vm);
 bool shim_vm_is_spoilt(const shim_vm *vm);
 /* The state may run what cleans up: with `more` bytes than it has, and no other limit. */
 void shim_vm_reprieve(shim_vm *vm, size_t more);
+/* Bytes that the host holds for the state count as its memory, until they are given back: the first two on the state's
+ * thread, the third on any. */
+void shim_vm_charge(shim_vm *vm, size_t bytes);
+void shim_vm_uncharge(shim_vm *vm, size_t bytes);
+void shim_vm_give_back(shim_vm *vm, size_t bytes);
+/* So many bytes stand in channels of the state's own. */
+void shim_vm_set_queued(shim_vm *vm, size_t bytes);
+enum { SHIM_OBJECT_BYTES = 512 }; /* charged for each host object that a state has */
+/* Calls `visit` for each host object of a type that the state has. */
+void shim_each_object(shim_vm *vm, const struct shim_type *type, void (*visit)(void *ref, void *context), void *context);
 /* Bytes of the largest message that a script here may make; 0: as large as messages can be. */
 void shim_vm_set_max_value(shim_vm *vm, size_t bytes);
 
@@ -314,6 +324,10 @@ typedef struct shim_limit { /* of one value in a stage, in nanoseconds and bytes
     /* Written by the thread that runs the state, read by any: in one piece, without order. */
     int64_t cpu_used, cpu_peak, output_used, output_peak, time_used, time_peak;
 } shim_limit;
+typedef struct shim_keep {  /* of a stage whose values may be tried again: driver_keep.c */
+    bool on;
+    char value, state;      /* their addresses are the registry's slots of what is kept */
+} shim_keep;
 enum { SHIM_USE_CPU, SHIM_USE_OUTPUT, SHIM_USE_TIME };
 /* What the value in hand has used so far, and the most that one used. Any thread. */
 void shim_limit_use(const shim_limit *limit, int what, int64_t *used, int64_t *peak);
@@ -358,6 +372,15 @@ typedef struct shim_driver {
     bool fresh;             /* a value has come since the host made contexts */
     bool overdue;           /* its value is over a limit, or the state is: the task is being stopped */
     int late;               /* emit waited, and the context in which it did has ended: 1 canceled, 2 deadline exceeded */
+    /* second tries */
+    shim_keep *keeps;       /* one for each stage; NULL: no stage has any */
+    bool judging;           /* a failure that was counted is taken back: the host has not decided yet what follows */
+    bool retry;             /* the host has decided that the value in hand is tried again */
+    bool holding;           /* a flat_map's function runs, and what it emits is held */
+    bool held_objects;      /* messages in `retained` hold host objects, which `release` lets go of */
+    shim_buffer retained;   /* what it has emitted */
+    size_t held_at;         /* where that which has not gone out begins */
+    void (*release)(void *object);
 } shim_driver;
 
 /* True if the function at `index` surely does not keep what it gets as parameter number `parameter`, the first is 0:
@@ -399,6 +422,10 @@ void shim_vm_limit(shim_vm *vm, shim_driver *driver);
 bool shim_count_output(shim_vm *vm, size_t bytes);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
+/* Pushes the value that the failed function of one stage of a chain got; only of one that keeps it. [-0, +1, -] */
+void shim_push_kept_value(lua_State *L, shim_driver *driver, int stage);
+/* Drops what a flat_map has emitted and was not passed on. */
+void shim_drop_held(shim_driver *driver);
 /* Pushes the error that the host is asked to judge, and the value that the function had. Wants four free slots. [-0, +2, -] */
 void shim_push_chain_fault(lua_State *L, shim_driver *driver);
 

@@ -80,6 +80,9 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
     }
 
+    /// Who made it, where that is of interest; set once, before others see it.
+    public var maker: ObjectIdentifier?
+
     /// The bound in bytes of a link of a pipeline that has no other.
     public static let linkBytes = 64 << 20
 

@@ -6,24 +6,30 @@ public final class Meter: Sendable {
     /// Values by what became of them.
     public struct Counts: Sendable, Equatable {
         public var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0
+        public var deadLettered = 0
 
-        public init(received: Int = 0, emitted: Int = 0, filtered: Int = 0, failed: Int = 0, dropped: Int = 0) {
+        public init(
+            received: Int = 0, emitted: Int = 0, filtered: Int = 0, failed: Int = 0, dropped: Int = 0,
+            deadLettered: Int = 0
+        ) {
             self.received = received
             self.emitted = emitted
             self.filtered = filtered
             self.failed = failed
             self.dropped = dropped
+            self.deadLettered = deadLettered
         }
 
         public static func - (a: Counts, b: Counts) -> Counts {
             Counts(
                 received: a.received - b.received, emitted: a.emitted - b.emitted, filtered: a.filtered - b.filtered,
-                failed: a.failed - b.failed, dropped: a.dropped - b.dropped)
+                failed: a.failed - b.failed, dropped: a.dropped - b.dropped,
+                deadLettered: a.deadLettered - b.deadLettered)
         }
     }
 
     private let received = Atomic<Int>(0), emitted = Atomic<Int>(0), filtered = Atomic<Int>(0)
-    private let failed = Atomic<Int>(0), dropped = Atomic<Int>(0)
+    private let failed = Atomic<Int>(0), dropped = Atomic<Int>(0), deadLettered = Atomic<Int>(0)
 
     public init() {}
 
@@ -32,7 +38,8 @@ public final class Meter: Sendable {
         Counts(
             received: received.load(ordering: .relaxed), emitted: emitted.load(ordering: .relaxed),
             filtered: filtered.load(ordering: .relaxed), failed: failed.load(ordering: .relaxed),
-            dropped: dropped.load(ordering: .relaxed))
+            dropped: dropped.load(ordering: .relaxed),
+            deadLettered: deadLettered.load(ordering: .relaxed))
     }
 
     /// Of one of several that do it.
@@ -42,6 +49,7 @@ public final class Meter: Sendable {
         if more.filtered != 0 { filtered.wrappingAdd(more.filtered, ordering: .relaxed) }
         if more.failed != 0 { failed.wrappingAdd(more.failed, ordering: .relaxed) }
         if more.dropped != 0 { dropped.wrappingAdd(more.dropped, ordering: .relaxed) }
+        if more.deadLettered != 0 { deadLettered.wrappingAdd(more.deadLettered, ordering: .relaxed) }
     }
 
     /// Of the only one that does it, or of all together at their end.
@@ -51,5 +59,6 @@ public final class Meter: Sendable {
         filtered.store(counts.filtered, ordering: .relaxed)
         failed.store(counts.failed, ordering: .relaxed)
         dropped.store(counts.dropped, ordering: .relaxed)
+        deadLettered.store(counts.deadLettered, ordering: .relaxed)
     }
 }

@@ -232,6 +232,9 @@ public final class Select: @unchecked Sendable {  // its task's; while it waits,
         MessagePointer((messages! + offset).assumingMemoryBound(to: MessagePointer.Pointee.self))
     }
 
+    /// Bytes of what the case with this number sends; before it is finished.
+    public func size(of index: Int) -> Int { Int(message(of: index).pointee.size) }
+
     /// What the case with this number sends.
     func message(of index: Int) -> MessagePointer {
         guard let item = cases.first(where: { $0.index == index }) else {

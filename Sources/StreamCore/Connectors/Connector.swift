@@ -105,6 +105,8 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
     public private(set) var dropped = 0
     /// The same, for others to read meanwhile.
     public let meter = Meter()
+    /// Gets input that is not a value whole, in place of `reject`; false: `reject` decides. Set before the source starts.
+    public var onReject: ((_ outlet: Outlet, _ problem: String, _ text: UnsafeRawBufferPointer) -> Bool)?
     /// What to do with input that is not a value; set by the host.
     private let reject: @Sendable (_ problem: String, _ text: String) -> Bool
 
@@ -170,7 +172,39 @@ public final class Outlet: @unchecked Sendable {  // used by its source's thread
 
     /// Input that is not a value: counted and skipped (true), or the source's end, by the declared policy (false:
     /// throw `ConnectorError(problem)`).
-    public func reject(_ problem: String, text: String) -> Bool { reject(problem, text) }
+    ///
+    /// - Parameter whole: the text, unless it was too long to be read.
+    public func reject(_ problem: String, text: String, whole: UnsafeRawBufferPointer? = nil) -> Bool {
+        if let onReject {
+            var text = text
+            if text.withUTF8({ onReject(self, problem, whole ?? UnsafeRawBufferPointer($0)) }) { return true }
+        }
+        return reject(problem, text)
+    }
+
+    /// Nothing more is to come.
+    public func close() { isClosed = true }
+
+    /// Sends the message of `buffer` elsewhere, after what is gathered; blocks while there is no room. False: nobody takes
+    /// it, or the context has ended.
+    public func send(_ buffer: MessageBuffer, to other: Channel) -> Bool {
+        flush()
+        switch other.send(buffer.message!, parker.waiter) {
+        case .sent:
+            buffer.moved()
+            return true
+        case .waiting:
+            buffer.moved()
+            if case .sent = parker.park() { return true }
+            parker.waiter.outbox.drop()
+            other.forget()
+            if context.reason != nil { isClosed = true }
+            return false
+        case .closed, .full, .overflow:
+            buffer.drop()
+            return false
+        }
+    }
 
     /// Sends what is gathered, and gives unused room back. To be called before a read that may block.
     public func flush() {

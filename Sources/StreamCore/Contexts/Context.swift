@@ -32,6 +32,8 @@ public struct ContextMark: @unchecked Sendable {  // what it reads is atomic
 /// A child keeps its parents, never the other way round. So a context that nobody holds is gone, with its timer; what
 /// shall hear of its end keeps it: its `doneChannel` does, a listener must.
 public final class Context: SharedObject, @unchecked Sendable {  // the scheduler's `contextLock` guards what changes
+    /// Lives as long as the context. Set once, before others see it.
+    public var attachment: (any Sendable & AnyObject)?
     private let scheduler: Scheduler
     let node: ContextNode.Pointer
     /// Strong: an end of a grandparent must find its way down.

@@ -11,7 +11,9 @@ extension HostAPI {
                 worker, stack,
                 "argument 1 of chan expected a capacity, a whole number from 0, got \(stack.shown(1))")
         }
-        push(stack, Channel(capacity: Int(capacity), name: "the channel of \(stack.place)"))
+        let channel = Channel(capacity: Int(capacity), name: "the channel of \(stack.place)")
+        channel.maker = ObjectIdentifier(worker)
+        push(stack, channel)
         return 1
     }
 
@@ -84,13 +86,17 @@ extension HostAPI {
             guard let message = stack.encoded(2, in: vm!) else {
                 return misuse(worker, stack, stack.encodingProblem(in: vm!))
             }
+            let size = Int(message.pointee.size)
             if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
             switch send(message, channel, worker, stack, waits: limit != 0) {
             case .sent:
                 worker.countSent(on: channel)
+                worker.noteSent(size, on: channel)
                 stack.push(true)
                 return 1
-            case .waiting: return wait(worker, stack, .send(.passUnretained(channel)), timeout: limit)
+            case .waiting:
+                worker.withCurrent { worker.charge(size, to: $0) }
+                return wait(worker, stack, .send(.passUnretained(channel)), timeout: limit)
             case .overflow:
                 worker.countSent(on: channel)
                 return full(worker, stack, channel)
@@ -110,10 +116,12 @@ extension HostAPI {
             guard let message = stack.encoded(2, in: vm!) else {
                 return misuse(worker, stack, stack.encodingProblem(in: vm!))
             }
+            let size = Int(message.pointee.size)
             if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
             switch channel.trySend(message, refuses: true) {
             case .sent:
                 worker.countSent(on: channel)
+                worker.noteSent(size, on: channel)
                 stack.push(true)
                 return 1
             case .overflow:

@@ -3,6 +3,12 @@ import LuaVM
 import StreamCore
 
 extension HostAPI {
+    /// One more, which the worker is charged for until nobody refers to it.
+    private static func pushNew(_ stack: LuaStack, _ worker: Worker, _ context: Context) {
+        context.attachment = HostCharge(worker, Worker.contextBytes)
+        pushContext(stack, context)
+    }
+
     static let contextFunctions: [(String, LuaFunction)] = [
         ("context", currentContext), ("any_context", anyContext),
     ]
@@ -35,7 +41,8 @@ extension HostAPI {
     // MARK: Children
 
     private static func pushChild(_ vm: OpaquePointer?, _ stack: LuaStack, of parent: Context, at deadline: Int64?) {
-        pushContext(stack, Context(scheduler: Worker.of(vm).scheduler, parents: [parent], deadline: deadline))
+        pushNew(
+            stack, Worker.of(vm), Context(scheduler: Worker.of(vm).scheduler, parents: [parent], deadline: deadline))
     }
 
     static let contextWithCancel: LuaFunction = { state, vm in
@@ -99,7 +106,7 @@ extension HostAPI {
         case .success(let message):
             let value = MessageBuffer()
             value.fill(message)
-            pushContext(stack, Context(scheduler: worker.scheduler, parents: [parent], entry: (key, value)))
+            pushNew(stack, worker, Context(scheduler: worker.scheduler, parents: [parent], entry: (key, value)))
             return 1
         }
     }
@@ -107,7 +114,7 @@ extension HostAPI {
     static let contextWithoutCancel: LuaFunction = { state, vm in
         let stack = LuaStack(state)
         guard let origin = context(stack) else { return noContext(vm, stack, "without_cancel") }
-        pushContext(stack, Context(scheduler: Worker.of(vm).scheduler, parents: [], origin: origin))
+        pushNew(stack, Worker.of(vm), Context(scheduler: Worker.of(vm).scheduler, parents: [], origin: origin))
         return 1
     }
 
@@ -125,7 +132,7 @@ extension HostAPI {
         guard !parents.isEmpty else {
             return misuse(worker, stack, "any_context expected at least one context: stream.any_context(a, b)")
         }
-        pushContext(stack, Context(scheduler: worker.scheduler, parents: parents))
+        pushNew(stack, worker, Context(scheduler: worker.scheduler, parents: parents))
         return 1
     }
 

@@ -78,6 +78,10 @@ extension HostAPI {
     private static func conclude(_ worker: Worker, _ stack: LuaStack, _ select: Select, _ outcome: WaitOutcome) -> Int32
     {
         count(outcome, of: select, in: worker)
+        if worker.countsOutput, case .sent(let index) = outcome {
+            // Where that is too much it is sent, and then the worker is stopped.
+            _ = LuaVM.countOutput(worker.vmPointer, select.size(of: index))
+        }
         let after = select.afterCase
         if let seat = worker.currentSeat {
             seat._withUnsafeGuaranteedRef { select.finish($0, outcome) }

@@ -23,9 +23,13 @@ extension HostAPI {
             return misuse(worker, stack, "argument 1 of ticker expected a duration above 0, got \(stack.shown(1))")
         }
         let run = worker.run
+        worker.vm.charge(Worker.timerBytes)
         let ticker = Ticker(
             scheduler: worker.scheduler, interval: time, repeats: repeats, name: "the \(name) of \(stack.place)"
-        ) { [weak run] in run?.ended($0) }
+        ) { [weak run, weak worker] in
+            run?.ended($0)
+            worker?.giveBack(Worker.timerBytes)
+        }
         run.start(ticker)
         push(stack, ticker.channel)
         return 1

@@ -17,6 +17,8 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
     private var found: LuaTask.TaskResult?
     private var followers = Followers()
     private var isHandled = false
+    /// To whoever started it, until it has ended.
+    var charge: HostCharge?
 
     /// What it may use.
     struct Limits {
@@ -110,6 +112,7 @@ final class WorkerTask: SharedObject, LuaVisible, @unchecked Sendable {  // `loc
     }
 
     private func over(_ worker: Worker, _ result: LuaTask.TaskResult) {
+        charge = nil
         var told = lock.withLock {
             found = result
             return followers.take()
@@ -170,6 +173,7 @@ extension HostAPI {
             let started = WorkerTask(
                 run: worker.run, parent: worker.innermostContext, name: name, place: stack.string(4) ?? "",
                 image: image, arguments: arguments, limits: limits)
+            started.charge = HostCharge(worker, Worker.workerBytes)
             push(stack, started)
             started.start()
             return 1

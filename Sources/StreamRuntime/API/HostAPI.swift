@@ -134,6 +134,7 @@ enum HostAPI {
     /// What the Lua side of the library is built from.
     private static let functions: [(String, LuaFunction)] =
         general + contextFunctions + taskFunctions + limiterFunctions + byteStreamFunctions + testFunctions
+        + breakerFunctions
 
     private static let general: [(String, LuaFunction)] = [
         ("misuse", misuse), ("place", place), ("duration", duration), ("size", size),
@@ -172,8 +173,8 @@ enum HostAPI {
     static func noWait(_ worker: Worker, _ stack: LuaStack, _ what: String) -> Int32 {
         misuse(
             worker, stack,
-            "\(what) cannot wait here: Lua cannot leave a sort comparator, a gsub callback or a metamethod that "
-                + "C code called")
+            "\(what) cannot wait here: Lua cannot leave a metamethod that C code called (tostring, "
+                + "table.concat), or a reader of load")
     }
 
     /// Begins the running task's wait, which is registered already; ends at once if its context has.
@@ -220,6 +221,7 @@ enum HostAPI {
             worker.scheduler.disarm(timer)
             task.timer = nil
         }
+        if task.charged != 0 { worker.uncharge(task) }
         if case .select(let select) = wait { return finish(select, worker, stack) }
         switch task.waitSeat._withUnsafeGuaranteedRef({ $0.outcome }) {
         case .received:

@@ -62,7 +62,9 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     /// Told of each ticket.
     private let sequencer: Sequencer?
     /// Decides what follows a value without a key: true, it goes on.
-    private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool
+    private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> KeyJudgement
+    private var letters = LetterBox()
+    var lettered: Int { letters.sent }
     private var batch: Batch?
     private var consumed = 0, consumedBytes = 0
     /// Where the first value of the batch goes, once that is known.
@@ -83,7 +85,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     init(
         from input: Channel, to lanes: [Channel], by key: DealKey, givesBack: Bool, sequencer: Sequencer?,
-        scheduler: Scheduler, context: Context, judge: @escaping (String, MessagePointer, Int) -> Bool,
+        scheduler: Scheduler, context: Context, judge: @escaping (String, MessagePointer, Int) -> KeyJudgement,
         done: @escaping (Pump) -> Void
     ) {
         self.input = input
@@ -97,7 +99,7 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     }
 
     override func step() -> Step {
-        if isLaneClosed { return .over }
+        if isLaneClosed || letters.isOver { return .over }
         if batch == nil {
             let most = scheduler.batchLimit(givesBack ? 1 : 256)
             switch input.takeBatch(most, nil) {
@@ -115,11 +117,20 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         while let message = batch?.first {
             guard let lane = decided ?? lane(for: message) else {
                 failed += 1
-                let goesOn = judge(key.problem(with: message), message, failed)
+                let judgement = judge(key.problem(with: message), message, failed)
                 message.releaseObjects()
                 advance()
-                if goesOn { continue }
-                return .over
+                switch judgement {
+                case .goOn: continue
+                case .stop: return .over
+                case .letter(let letter):
+                    if case .waits = letters.post(letter, waiter, &failed) {
+                        flush()
+                        return .waits
+                    }
+                    if letters.isOver { return .over }
+                    continue
+                }
             }
             decided = lane
             if lane != open {
@@ -243,7 +254,10 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     private var droppedDealt = 0
     private func dropDealt(_ n: Int) { droppedDealt += n }
 
+    override func refused() { if letters.abandon() { dropDealt(1) } else { super.refused() } }
+
     override func resumed(_ outcome: WaitOutcome) {
+        if letters.resumed(waiter, &failed) { return }
         switch outcome {
         case .batch:
             install(waiter.batch!)

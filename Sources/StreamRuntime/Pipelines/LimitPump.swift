@@ -24,7 +24,9 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
     /// The first value may pass.
     private var isGranted = false
     /// Decides what follows a value without a key: true, it goes on.
-    private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool
+    private let judge: (_ problem: String, _ value: MessagePointer, _ count: Int) -> KeyJudgement
+    private var letters = LetterBox()
+    var lettered: Int { letters.sent }
     private let onInputEnd: (Channel) -> Int
     /// Values over the limit, for others to read meanwhile: with `drop` they are dropped here.
     let limitedMeter = Meter()
@@ -33,7 +35,7 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
 
     init(
         _ limiter: Limiter, _ mode: Mode, key: DealKey?, from input: Channel, to output: Channel, givesBack: Bool,
-        scheduler: Scheduler, context: Context, judge: @escaping (String, MessagePointer, Int) -> Bool,
+        scheduler: Scheduler, context: Context, judge: @escaping (String, MessagePointer, Int) -> KeyJudgement,
         onInputEnd: @escaping (Channel) -> Int, done: @escaping (LimitPump) -> Void
     ) {
         self.limiter = limiter
@@ -60,11 +62,14 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
     override func publishCounts() {
         limitedMeter.set(Meter.Counts(dropped: limited))
         meter.set(
-            Meter.Counts(received: input.total, emitted: sent, filtered: filtered, failed: failed, dropped: dropped))
+            Meter.Counts(
+                received: input.total, emitted: sent, filtered: filtered, failed: failed, dropped: dropped,
+                deadLettered: lettered))
     }
 
     override func step() -> Step {
         giveBack()  // a wait that ended otherwise
+        if letters.isOver { return .over }
         if input.first == nil {
             switch input.fill(scheduler, waiter, beforeWait: flush) {
             case .ready: break
@@ -138,9 +143,18 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
 
     private func fail(_ message: MessagePointer) -> Step? {
         failed += 1
-        let goesOn = judge(key!.problem(with: message), message, failed)
+        let judgement = judge(key!.problem(with: message), message, failed)
         input.advance(dropping: message)
-        return goesOn ? nil : .over
+        switch judgement {
+        case .goOn: return nil
+        case .stop: return .over
+        case .letter(let letter):
+            if case .waits = letters.post(letter, waiter, &failed) {
+                flush()
+                return .waits
+            }
+            return letters.isOver ? .over : nil
+        }
     }
 
     // MARK: Keys
@@ -154,7 +168,10 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
 
     // MARK: Waits
 
+    override func refused() { if letters.abandon() { drop(1) } else { super.refused() } }
+
     override func resumed(_ outcome: WaitOutcome) {
+        if letters.resumed(waiter, &failed) { return }
         guard let (limiter, ticket) = pending else { return input.resumed(waiter) }
         guard case .done = outcome else { return }
         if hasRoomNow {

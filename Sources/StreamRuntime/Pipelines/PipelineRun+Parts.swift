@@ -6,7 +6,7 @@ extension PipelineRun {
     func add(_ link: Link) { lock.withLock { links.append(link) } }
 
     /// A part begins to put into `link`.
-    private func produce(into link: Link) { lock.withLock { link.producers += 1 } }
+    func produce(into link: Link) { lock.withLock { link.producers += 1 } }
 
     private func begin(_ pump: Pump, _ label: String) {
         pump.label = label
@@ -77,7 +77,7 @@ extension PipelineRun {
             guard let source = make({ () throws(ConnectorError) in try run.environment.makeSource(options) }) else {
                 return false
             }
-            start(source, output, skips: spec.skipsBadInput, name: "the source \(options.name)")
+            start(source, output, spec, name: "the source \(options.name)")
         case .range(let first, let last, let step):
             begin(
                 ValuePump(
@@ -116,7 +116,11 @@ extension PipelineRun {
         partEnded()
     }
 
-    private func start(_ source: any HostSource, _ output: Link, skips: Bool, name: String) {
+    private func start(
+        _ source: any HostSource, _ output: Link, _ spec: PipelineSpec.SourceSpec, name: String
+    ) {
+        let skips = spec.onError.skips, letters = letterLink(spec.letters)
+        if let letters { produce(into: letters) }
         addPart()
         let watch = ConnectorWatch(name)
         lock.withLock {
@@ -125,12 +129,28 @@ extension PipelineRun {
             output.sources.append(source)
             hostSources.append(source)
         }
-        let rejected = Counter()
+        let rejected = Counter(), lettered = Counter()
         let outlet = Outlet(channel: output.channel, scheduler: run.scheduler, context: context) {
             [run] problem, text in
             guard skips else { return false }
             if rejected.next() <= StageGroup.loggedFailures { run.log("skipped: \(problem): \(text)") }
             return true
+        }
+        if let letters {
+            let wall = run.environment.wall
+            outlet.onReject = { [self] outlet, problem, whole in
+                let letter = MessageBuffer()
+                DeadLetter.fill(
+                    letter, value: .text(String(decoding: whole, as: UTF8.self)), error: problem, stage: "source",
+                    time: Int64(wall().rounded(.down)))
+                guard outlet.send(letter, to: letters.channel) else {
+                    if !letters.isSink { outlet.close() }  // a sink that has failed, or whose reader is gone
+                    return outlet.isClosed
+                }
+                _ = lettered.next()
+                countLetter(letters)
+                return true
+            }
         }
         self.watch(outlet.meter, from: nil, to: output)
         let stopper = SourceStopper(source)
@@ -139,13 +159,15 @@ extension PipelineRun {
             watch.end()
             context.remove(stopper)
             count {
-                $0.created += outlet.created
+                $0.created += outlet.created + lettered.count
+                $0.deadLettered += lettered.count
                 $0.drop(outlet.dropped, DropReason.ended)
             }
             put(outlet.sent, into: output)
             if let failure { fail(failure.description) }
             if outlet.isFull { failIfFull(output.channel) }
             producerEnded(output)
+            if let letters { producerEnded(letters) }
             partEnded()
         }
     }
@@ -154,7 +176,8 @@ extension PipelineRun {
 
     /// All values, the first n, or all but the first n. To nil: the null sink.
     func pump(
-        from input: Link, to output: Link?, skip: Int = 0, take: Int = .max, label: String, record: PartRecord?
+        from input: Link, to output: Link?, skip: Int = 0, take: Int = .max, label: String, record: PartRecord?,
+        countsSent: Bool = true
     ) {
         if let output { produce(into: output) }
         let pump = ChannelPump(
@@ -163,7 +186,8 @@ extension PipelineRun {
         ) { [self] pump in
             count { $0.filtered += pump.filtered }
             ended(pump, from: input)
-            if let output { put(pump.sent, into: output) } else { count { $0.delivered += pump.sent } }
+            if let output { put(pump.sent, into: output) } else if countsSent { count { $0.delivered += pump.sent } }
+            if !countsSent { count { $0.deadLettered -= pump.dropped } }  // they were counted as dead letters
             failIfFull(pump.fullQueue)
             if let output { producerEnded(output) }
             partEnded()
@@ -171,7 +195,7 @@ extension PipelineRun {
         record?.meter = pump.meter
         if input.isSource { watch(pump.meter, from: input, to: nil) }
         let meter = pump.meter  // not the pump: it refers to this pipeline
-        if output?.isSink ?? true { lock.withLock { exits.append(Gauge { meter.counts.emitted }) } }
+        if output?.isSink ?? countsSent { lock.withLock { exits.append(Gauge { meter.counts.emitted }) } }
         begin(pump, label)
     }
 
@@ -203,20 +227,24 @@ extension PipelineRun {
         to output: Link, label: String, record: PartRecord
     ) {
         produce(into: output)
+        let letters = letterLink(step.letters)
+        if let letters { produce(into: letters) }
         let pump = LimitPump(
             limiter, mode, key: key, from: input.channel, to: output.channel, givesBack: input.isSource,
             scheduler: run.scheduler, context: context,
-            judge: { [self] problem, value, count in judge(problem, value, count, of: step) },
+            judge: { [self] problem, value, count in judge(problem, value, count, of: step, letters) },
             onInputEnd: { [self] _ in giveUp(input) }
         ) { [self] pump in
             count {
                 $0.failed += pump.failed
+                $0.deadLettered += pump.lettered
                 if mode == .drop { $0.drop(pump.limited, DropReason.limited) }
             }
             ended(pump, from: input)
             put(pump.sent, into: output)
             failIfFull(pump.fullQueue)
             producerEnded(output)
+            if let letters { producerEnded(letters) }
             partEnded()
         }
         record.meter = pump.meter
@@ -227,17 +255,23 @@ extension PipelineRun {
 
     /// What follows a value that has no key to be limited by.
     private func judge(
-        _ problem: String, _ value: MessagePointer, _ count: Int, of step: PipelineSpec.StageSpec
-    ) -> Bool {
+        _ problem: String, _ value: MessagePointer, _ count: Int, of step: PipelineSpec.StageSpec, _ letters: Link?
+    ) -> KeyJudgement {
         let isQuiet = step.skipsErrors && count > StageGroup.loggedFailures
         let text = isQuiet ? nil : HostAPI.describe(value)
-        let message = "limit (\(step.place)): \(problem)" + (text.map { " (value: \($0))" } ?? "")
-        if step.skipsErrors {
-            if !isQuiet { run.log("skipped: " + message) }
-            return true
+        let otherwise = { [self] in
+            let message = "limit (\(step.place)): \(problem)" + (text.map { " (value: \($0))" } ?? "")
+            if step.skipsErrors {
+                if !isQuiet { run.log("skipped: " + message) }
+                return true
+            }
+            fail(message)
+            return false
         }
-        fail(message)
-        return false
+        guard let letters else { return otherwise() ? .goOn : .stop }
+        return .letter(
+            PumpLetter(
+                to: letters, of: self, value, error: problem, stage: step.name, otherwise: otherwise))
     }
 
     /// One link to several: a tee or a route.
@@ -291,7 +325,7 @@ extension PipelineRun {
             group.meter.set(
                 Meter.Counts(
                     received: received, emitted: emitted, filtered: totals.filtered,
-                    failed: totals.failed, dropped: totals.dropped))
+                    failed: totals.failed, dropped: totals.dropped, deadLettered: totals.deadLettered))
             count {
                 $0.created += totals.created
                 $0.consumed += totals.consumed
@@ -307,9 +341,12 @@ extension PipelineRun {
             put(totals.put, into: output)
             report(group.laneProblems)
             producerEnded(output)
+            for case let letters? in group.letters { producerEnded(letters) }
             partEnded()
         }
         group.pipeline = self
+        group.letters = group.links.map { letterLink($0.letters) }
+        for case let letters? in group.letters { produce(into: letters) }
         group.restarts = record?.restarts
         record?.meter = group.meter
         record?.limits = { [weak group] in group?.allLimits ?? [] }
@@ -333,11 +370,11 @@ extension PipelineRun {
     // MARK: Sinks
 
     /// False: failed.
-    func sink(_ options: ConnectorOptions, _ input: Link, place: String) -> Bool {
+    func sink(_ options: ConnectorOptions, _ input: Link, place: String, takesLetters: Bool = false) -> Bool {
         guard let sink = make({ () throws(ConnectorError) in try run.environment.makeSink(options) }) else {
             return false
         }
-        let gauges = watchEnd(input)
+        let gauges = takesLetters ? [] : watchEnd(input)
         let watch = ConnectorWatch("the sink \(options.name)", input: input.channel)
         lock.withLock { connectors.append(watch) }
         addPart()
@@ -345,7 +382,11 @@ extension PipelineRun {
             [self] failure, counts in
             watch.end()
             for gauge in gauges { gauge.fix(counts.delivered) }
-            deliver(counts.delivered)
+            if takesLetters {  // counted as dead letters when they were handed over, but for those that are lost
+                count { $0.deadLettered -= counts.left + counts.lost }
+            } else {
+                deliver(counts.delivered)
+            }
             take(counts.taken, from: input)
             leave(counts.left, in: input)
             drop(counts.lost)
@@ -375,11 +416,11 @@ extension PipelineRun {
             driver: driver, input: input.channel, output: nil, scheduler: run.scheduler,
             inputLimit: givesBack ? 1 : 256, givesBack: givesBack)
         let stack = worker.vm.main
-        ports.onFailure = { [self] failure in
+        ports.onFailure = { [self] failure, _ in
             var failure = failure
             failure.message = "the sink function of \(spec.place): \(failure.message)"
             fail(failure)
-            return false
+            return .stop
         }
         guard driver.pushFunction(stack) else { return fail("not enough memory") }
         if code != 0 { stack.push(reference: code) } else { stack.pushNil() }

@@ -34,6 +34,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     var hostSources: [any HostSource] = []
     var connectors: [ConnectorWatch] = []
     var links: [Link] = []
+    var letterLinks: [PipelineSpec.LetterSpec.Key: Link] = [:]
     /// What `stats` tells of each step, in order.
     var records: [PartRecord] = []
     /// What is read where values enter, and where they come to an end.
@@ -200,6 +201,7 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
             hostSources = []
             connectors = []
             links = []
+            letterLinks = [:]
             defer { followers = [] }
             return followers
         }

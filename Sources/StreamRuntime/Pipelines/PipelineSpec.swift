@@ -41,7 +41,9 @@ struct PipelineSpec {
         var kind = Kind.none
         /// Where the chain was begun.
         var place = ""
-        var skipsBadInput = false
+        /// For what it cannot read.
+        var onError = ErrorPolicy.stop
+        var letters: LetterSpec?
     }
 
     enum SinkSpec {
@@ -80,7 +82,9 @@ struct PipelineSpec {
         var policy = OverflowPolicy()
         /// See `Queue.isDeclared`.
         var declaresQueue = false
-        var skipsErrors = false
+        var onError = ErrorPolicy.stop
+        var letters: LetterSpec?
+        var skipsErrors: Bool { onError.skips }
         var memory = 0
         /// For one value, in nanoseconds, and bytes that it may put out; 0: none; nil: not said.
         var timeout: Int64?, cpu: Int64?, maxOutput: Int64?
@@ -156,8 +160,13 @@ extension PipelineSpec {
     /// The script's channels that it closes at its end, once for each end that feeds them.
     var fedChannels: [Channel] {
         var found: [Channel] = []
+        var letters: Set<LetterSpec.Key> = []
         chain.visit { chain in
             if case .channel(let channel, close: true) = chain.sink { found.append(channel) }
+            for letter in chain.letters {
+                guard case .channel(let channel, close: true) = letter.sink else { continue }
+                if letters.insert(letter.key).inserted { found.append(channel) }
+            }
         }
         return found
     }

@@ -130,6 +130,7 @@ extension PipelineRun {
         for (counts, drops) in steps {
             total.filtered += counts.filtered
             total.failed += counts.failed
+            total.deadLettered += counts.deadLettered
             for (reason, count) in drops.counts { total.drop(count, reason) }
         }
         return total
@@ -160,7 +161,7 @@ extension PipelineRun {
                 stack,
                 [
                     ("received", counts.received), ("emitted", counts.emitted), ("filtered", counts.filtered),
-                    ("failed", counts.failed), ("dropped", counts.dropped),
+                    ("failed", counts.failed), ("dropped", counts.dropped), ("dead_lettered", counts.deadLettered),
                     ("queued", isOver ? 0 : input?.queued ?? 0), ("capacity", input?.capacity ?? 0),
                 ])
             drops.push(stack)

@@ -91,6 +91,32 @@ struct SpecReader {
             timeout: integer(table, "overflow_timeout") ?? 0, onDrop: channel(table, "on_drop"))
     }
 
+    /// The field `on_error`: nil, or what the Lua side has made of the option.
+    private func onError(_ table: Int32) -> (ErrorPolicy, PipelineSpec.LetterSpec?) {
+        stack.getField(table, "on_error")
+        defer { stack.pop() }
+        guard stack.type(-1) == .table else { return (.stop, nil) }
+        let options = stack.top
+        var policy = ErrorPolicy()
+        policy.retries = Int(integer(options, "retry") ?? 0)
+        policy.backoff = integer(options, "backoff") ?? 0
+        policy.skips = flag(options, "skips")
+        policy.restarts = integer(options, "restart").map { Int($0) }
+        policy.window = integer(options, "within") ?? policy.window
+        stack.getField(options, "to")
+        defer { stack.pop() }
+        let sink = sink(stack.top)
+        switch sink {
+        case .none: return (policy, nil)
+        case .channel(let channel, _):
+            policy.hasLetters = true
+            return (policy, PipelineSpec.LetterSpec(key: .channel(ObjectIdentifier(channel)), sink: sink))
+        default:
+            policy.hasLetters = true
+            return (policy, PipelineSpec.LetterSpec(key: .sink(integer(options, "number") ?? 0), sink: sink))
+        }
+    }
+
     private func connector(_ table: Int32, _ kind: String) -> ConnectorOptions {
         ConnectorOptions(
             kind: kind, path: string(table, "path"), format: string(table, "format") ?? "lines",
@@ -120,7 +146,7 @@ struct SpecReader {
     private func source(_ table: Int32) throws(LuaProblem) -> PipelineSpec.SourceSpec {
         var source = PipelineSpec.SourceSpec()
         source.place = string(table, "place") ?? ""
-        source.skipsBadInput = string(table, "on_error") == "skip"
+        (source.onError, source.letters) = onError(table)
         let kind = string(table, "kind") ?? ""
         switch kind {
         case "range":
@@ -166,7 +192,7 @@ struct SpecReader {
         stage.cpu = integer(table, "cpu")
         stage.maxOutput = integer(table, "max_output")
         stage.maxValue = integer(table, "max_value").map { Int($0) }
-        stage.skipsErrors = string(table, "on_error") == "skip"
+        (stage.onError, stage.letters) = onError(table)
         stage.ordered = flag(table, "ordered")
         stage.key = key(table)
         let n = Int(integer(table, "n") ?? 0)

@@ -70,7 +70,8 @@ extension StageGroup {
                     let dealer = pump as! Dealer
                     var totals = StageTotals()
                     totals.failed = dealer.failed
-                    totals.received = totals.failed
+                    totals.deadLettered = dealer.lettered
+                    totals.received = totals.failed + totals.deadLettered
                     totals.dropped = pump.dropped
                     for (index, lane) in shares.enumerated() { tell(of: lane) { $0.put += dealer.sent(to: index) } }
                     if isInput {
@@ -113,11 +114,16 @@ extension StageGroup {
     }
 
     /// What follows a value without a key. Called by the dealer, which counts it.
-    private func judgeKey(_ problem: String, _ value: MessagePointer, _ count: Int) -> Bool {
+    private func judgeKey(_ problem: String, _ value: MessagePointer, _ count: Int) -> KeyJudgement {
         let isQuiet = stage.skipsErrors && count > Self.loggedFailures
-        return judge(
-            ScriptFailure(message: problem), of: stage, value: isQuiet ? nil : HostAPI.describe(value),
-            count: UInt64(count))
+        let text = isQuiet ? nil : HostAPI.describe(value)
+        let otherwise = { [self] in
+            judge(ScriptFailure(message: problem), of: stage, value: text, count: UInt64(count))
+        }
+        guard let link = letters[0] else { return otherwise() ? .goOn : .stop }
+        return .letter(
+            PumpLetter(
+                to: link, of: pipeline, value, error: problem, stage: stage.name, otherwise: otherwise))
     }
 }
 

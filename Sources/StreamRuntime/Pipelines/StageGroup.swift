@@ -63,6 +63,9 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     private var lanes: [ObjectIdentifier: QueueAccount] = [:]
     private var left = 1
     private var workers: [StageWorker] = []
+    /// By stage: where its dead letters go.
+    var letters: [Link?] = []
+    private var restartsOfLinks: [Int: RestartWindow] = [:]
     private var reduces: [Int: (reports: Int, anyReceived: Bool)] = [:]
     private let onEnd: (StageGroup) -> Void
 
@@ -198,6 +201,18 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
     }
 
     // MARK: Failures
+
+    /// Asks for a fresh worker, as the function of one of the stages has failed; the workers share what is declared. How
+    /// many there were within the time, or nil: the stage is to stop.
+    func restart(_ index: Int) -> Int? {
+        let policy = links[index].onError, now = run.scheduler.now
+        return lock.withLock {
+            var window = restartsOfLinks[index] ?? RestartWindow()
+            let isAllowed = window.restart(most: policy.restarts ?? 0, within: policy.window, at: now)
+            restartsOfLinks[index] = window
+            return isAllowed ? window.count : nil
+        }
+    }
 
     /// What follows a failure for one value: true, the stage goes on.
     func judge(_ failure: ScriptFailure, of link: PipelineSpec.StageSpec, value: String?, count: UInt64) -> Bool {

@@ -10,7 +10,8 @@ import StreamCore
 /// ends; values that the stage has taken in hand are credited at the same moments, so a waiting neighbour always sees
 /// the exact capacity.
 final class StagePorts {
-    enum Progress { case ready, waits }
+    /// `judges`: it waits, and what follows a failure depends on that; `over`: the task is to end.
+    enum Progress { case ready, waits, judges, over }
 
     let driver: StageDriver
     let input: Channel?
@@ -39,8 +40,15 @@ final class StagePorts {
     private(set) var droppedIn = 0
     private var droppedBehind = 0
     var droppedOut: Int { droppedBehind + Int(driver.dropped) }
-    /// Decides what follows a failure: true, the stage goes on without the value; false, it ends.
-    var onFailure: ((ScriptFailure) -> Bool)?
+    /// Of those, results that its driver was handing over when it was stopped.
+    var unsent = 0
+    /// Decides what follows a failure; where that takes a wait of the task's, `onJudged` goes on.
+    var onFailure: ((ScriptFailure, LuaTask) -> Judgement)?
+    var onJudged: ((LuaTask) -> Judgement)?
+    /// What that wait is for.
+    var judgesFor: String?
+    /// Values handed to whoever gets the dead letters.
+    var lettered = 0
     /// Told that the queue behind is full and its policy is to fail; the stage ends.
     var onOverflow: ((Channel) -> Void)?
     /// Why the input or the output ended early, if a context ended.
@@ -79,7 +87,9 @@ final class StagePorts {
 
     /// What its driver's wait is for.
     var description: String {
-        waitsForOutput ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")"
+        judgesFor
+            ?? (waitsForOutput
+                ? "sending on \(output?.name ?? "nothing")" : "receiving from \(input?.name ?? "nothing")")
     }
 
     // MARK: What the driver asks for
@@ -164,6 +174,7 @@ final class StagePorts {
             if waiter.outbox.message != nil {
                 waiter.outbox.drop()
                 droppedBehind += 1
+                unsent += 1
             }
             input?.forget()
             output?.forget()
@@ -200,7 +211,19 @@ final class StagePorts {
     }
 
     /// Its driver was stopped: what it has written and not handed over goes no further.
-    func dropUnsent() { if driver.isRendezvous && driver.pending > 0 { droppedBehind += takeWritten().dropValues() } }
+    func dropUnsent() {
+        guard driver.isRendezvous && driver.pending > 0 else { return }
+        let count = takeWritten().dropValues()
+        droppedBehind += count
+        unsent += count
+    }
+
+    /// The value whose result that was has failed: its result was not made.
+    func takeBackUnsent() {
+        driver.takeBack(unsent)
+        droppedBehind -= unsent
+        unsent = 0
+    }
 
     private func takeWritten() -> Batch {
         let out = driver.takeOutput()
@@ -230,7 +253,7 @@ final class StagePorts {
         guard let meter else { return }
         let counts = Meter.Counts(
             received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
-            failed: Int(driver.failed), dropped: droppedIn + droppedOut)
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut, deadLettered: lettered)
         meter.add(counts - published)
         published = counts
     }

@@ -27,7 +27,8 @@ extension StageWorker {
             return flush(link)
         }
         let task = worker.start(
-            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports, isPrincipal: true
+            from: stack, arguments: 1, context: group.context, origin: links[link].place, ports: ports,
+            isPrincipal: true
         ) { [self] _, end in
             settle(end, "", link)
             flush(link)
@@ -75,10 +76,11 @@ extension StageWorker {
         guard reference("teardown", link) != 0, !isSkipped else { return teardown(link + 1) }
         let reason =
             wasStopped && worker.stop == nil
-            ? Reason.deadlineExceeded.description : wasStopped || failure != nil ? "failed" : stopped?.description ?? "done"
+            ? Reason.deadlineExceeded.description
+            : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
-        if failure != nil || stopped != nil || wasStopped {
+        if failure != nil || stopped != nil || wasStopped || isFailing {
             context.end(at: group.run.scheduler.now + Self.teardownLimit)
         }
         call("teardown", link, context: context) {
@@ -110,6 +112,7 @@ extension StageWorker {
 
     func end() {
         if isReplaced { return replace() }
+        if group.context.reason != nil, worker.hasTasks { worker.dropRunawaysLater() }
         // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
         // have ended. Other stages have ended now, and only the worker lives on.
         if worker.hasTasks && !ports.isProcess {
@@ -128,15 +131,16 @@ extension StageWorker {
     func finish() -> StageTotals {
         ports.finish()
         var totals = StageTotals()
-        totals.failed = Int(driver.failed)
+        totals.failed = Int(driver.failed) + lostInHand
+        totals.deadLettered = ports.lettered
         totals.created = Int(driver.created)
-        totals.consumed = Int(driver.consumed)
+        totals.consumed = Int(driver.consumed) - lostInHand  // a process has taken them
         totals.returned = ports.returned
         if seat.givesBack { totals.created += ports.taken }
-        // With what an early end interrupted: its function had it, or its result waited for room.
+        // With what an early end interrupted: its function had it, its failure was judged, or its result waited for room.
         totals.dropped = ports.droppedIn + ports.droppedOut + Int(driver.inHand)
         if isKey {
-            totals.received = totals.failed  // what it passed on is still in front of the stage
+            totals.received = totals.failed + totals.deadLettered  // what it passed on is still in front of the stage
         } else {
             totals.received = Int(driver.received)
             totals.emitted = Int(driver.emitted)
@@ -183,18 +187,21 @@ extension StageWorker {
     /// Its function has the channels itself. What it and its tasks do with a link of the pipeline is told at the end of
     /// the group; with a channel of the script's it is the worker that counts.
     private func countProcess(_ totals: inout StageTotals) {
-        totals.received += worker.taken
-        totals.consumed += worker.taken
-        if seat.givesBack { totals.created += worker.taken }
-        totals.emitted += worker.put
-        totals.created += worker.put
-        totals.put += worker.put
+        let taken = worker.taken + takenBefore, put = worker.put + putBefore
+        totals.received += taken
+        totals.consumed += taken
+        if seat.givesBack { totals.created += taken }
+        totals.emitted += put
+        totals.created += put
+        totals.put += put
     }
 
     func leave() {
         group.limitUse.ended(worker, driver, limits)
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
+        ports.onJudged = nil
         ports.onOverflow = nil
+        wait = nil
         group.run.remove(worker)
     }
 }

@@ -1,4 +1,4 @@
-// What follows a failure of a stage's worker: of one value, of a phase, of the whole worker.
+// What follows a failure of a stage's worker: of a phase, of the whole worker. One value's: StageWorker+Judgement.
 import LuaVM
 import StreamCore
 
@@ -11,26 +11,26 @@ extension StageWorker {
         group.pipeline.fail(failure)
     }
 
-    /// A failure for the value in hand.
-    func judge(_ failure: ScriptFailure) -> Bool {
-        // What a task raises after its context has ended is its end, not a failure.
-        if let reason = group.context.reason {
-            stopped = reason
-            return false
-        }
-        var text: String?
-        if let value = driver.faultyValue {
-            text = value
-        } else if worker.stop != nil {  // its state is not for use any more
-            text = driver.message.flatMap { HostAPI.describe($0) }
-        } else if let message = driver.message {
-            if stack.decode(message) { text = stack.describe(-1, limit: 160) }
-            stack.pop()
-        }
-        let link = driver.faultyLink
-        if group.judge(failure, of: links[link], value: text, count: driver.failed(inLink: link)) { return true }
-        self.failure = failure
-        return false
+    /// An error in `setup`: a fresh worker tries again, if that is declared.
+    func setupFailed(_ failure: ScriptFailure, _ link: Int) {
+        let failure = ScriptFailure(message: "in setup: " + failure.message, traceback: failure.traceback)
+        guard links[link].onError.restarts != nil, !group.isGenerator else { return failed(failure, link) }
+        guard restarts(after: failure, link, value: nil) else { return }
+        setupFailures += 1
+        let backoff = links[link].onError.backoff
+        restartDelay = ErrorPolicy.wait(
+            before: setupFailures, backoff: backoff > 0 ? backoff : Self.setupBackoff,
+            random: group.run.scheduler.random)
+    }
+
+    /// Before setup is tried again, where no backoff is declared.
+    private static let setupBackoff: Int64 = 100_000_000
+
+    /// A `:stage` process has raised: a fresh one goes on with the next value, if that is declared.
+    func processFailed(_ failure: ScriptFailure, value: String? = nil) {
+        guard group.stage.onError.restarts != nil, !group.isGenerator else { return failed(failure, value: value) }
+        if worker.received.message != nil { lostInHand += 1 }
+        _ = restarts(after: failure, 0, value: value)
     }
 
     // MARK: Stopped for a limit
@@ -38,56 +38,111 @@ extension StageWorker {
     /// The worker's task was stopped for a limit: the policy for errors says what follows.
     func overLimit(_ end: TaskEnd) {
         ports.settle()  // what was emitted in time has left
+        driver.dropHeld()
         ports.dropUnsent()
         if let reason = group.context.reason {
             stopped = reason
-            return
+            return teardown(0)
         }
         wasStopped = true
         let stop = worker.stop, link = driver.faultyLink
         if stop == nil { driver.describeOverdueValue(stack) }
         group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
         // A task that the script started here may have been the one that was over it, between two values.
+        driver.putBackMark()
         let hasValue = stop == nil || driver.message != nil || driver.isChain && group.isGenerator && link > 0
+        if hasValue, !driver.isChain, case .script(let form) = links[0].kind, form != .flatMap {
+            ports.takeBackUnsent()
+        }
         let isPlanted = group.run.environment.planted == .stopNotCounted
         if hasValue && !isPlanted { driver.giveUpValue() } else { driver.forgetValues() }
-        guard case .failed(let failure) = end else { return stopped = .deadlineExceeded }
+        guard case .failed(let failure) = end else {
+            stopped = .deadlineExceeded
+            return teardown(0)
+        }
         if case .process = group.stage.kind, link == 0, !isKey {
-            // It has its values itself: a policy that begins a process or a generator anew comes in here.
             let received = group.isGenerator ? nil : worker.received.message
-            return failed(failure, link, value: received.flatMap { HostAPI.describe($0) })
+            processFailed(failure, value: received.flatMap { HostAPI.describe($0) })
+            return teardown(0)
         }
-        guard judge(failure) else { return }
-        if group.isGenerator {
-            let text = "its worker was stopped, and the generator in it cannot begin anew: \(failure.message)"
-            return failed(ScriptFailure(message: text), link)
+        guard hasValue else {
+            let policy = links[link].onError
+            if policy.skips || policy.hasLetters || policy.restarts != nil {
+                group.run.log("skipped: " + group.describe(failure, of: links[link], value: nil))
+                follow(.goOn, failure)
+            } else {
+                failed(failure, link)
+                teardown(0)
+            }
+            return
         }
-        isReplaced = true
-        for link in links {
-            switch link.kind {
-            case .script(.scan), .script(.reduce):
-                group.run.log("stage \"\(link.name)\" (\(link.place)): its state is the initial one again")
-            default: break
+        let wait = WorkerWait(group.context) { [self] wait in
+            worker.call { [self] _ in
+                wait.end()
+                self.wait = nil
+                follow(judged(wait.waiter), failure, wait)
             }
         }
+        follow(judge(failure, wait.waiter), failure, wait)
     }
+
+    private func follow(_ judgement: Judgement, _ failure: ScriptFailure, _ wait: WorkerWait? = nil) {
+        switch judgement {
+        case .waits:
+            self.wait = wait
+            wait!.begin()
+            return
+        case .stop: break
+        case .retry, .goOn, .replace:
+            if driver.isClosed { break }
+            if group.isGenerator {
+                let text = "its worker was stopped, and the generator in it cannot begin anew: \(failure.message)"
+                failed(ScriptFailure(message: text), driver.faultyLink)
+            } else if links[driver.faultyLink].onError.restarts != nil, case .goOn = judgement {
+                _ = restarts(after: failure, driver.faultyLink, value: nil)
+            } else {
+                isReplaced = true
+                logInitialStates()
+            }
+        }
+        teardown(0)
+    }
+
+    // MARK: Replacement
 
     /// The stage goes on with the next value, in a worker started from the same image. At most one is there at a time.
     func replace() {
         let old = worker!, fresh = makeWorker()
+        let delay = restartDelay
         group.limitUse.ended(old, driver, limits)
         _ = group.restarts?.next()
         isReplaced = false
+        isFailing = false
+        isWorking = false
         wasStopped = false
+        restartDelay = 0
         driver.isOverdue = false
         references = []
         begun = 0
         state = 0
         lock.withLock { worker = fresh }
         group.run.add(fresh)
-        old.end { [group] in
+        old.end { [self] in
+            takenBefore += old.taken
+            putBefore += old.put
             group.run.remove(old)
+            if delay > 0 { start(fresh, after: delay) } else { fresh.wake() }
+        }
+    }
+
+    /// Sooner where the pipeline ends.
+    private func start(_ fresh: Worker, after delay: Int64) {
+        let wait = WorkerWait(group.context) { wait in
+            wait.end()
             fresh.wake()
         }
+        self.wait = wait
+        wait.arm(group.run.scheduler.now &+ delay, group.run.scheduler)
+        wait.begin()
     }
 }

@@ -50,6 +50,22 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     var state: Int32 = 0
     var failure: ScriptFailure?
     var stopped: Reason?
+    // Failures: StageWorker+Judgement, +Failures.
+    /// By stage.
+    var tries: [RetryState] = []
+    var pending: PendingFailure?
+    var wait: WorkerWait?
+    /// The worker ends after a failure, and the stage goes on in a fresh one.
+    var isFailing = false
+    /// Setup is over.
+    var isWorking = false
+    var setupFailures = 0
+    /// Before the fresh worker begins.
+    var restartDelay: Int64 = 0
+    /// Values that a process had when it failed.
+    var lostInHand = 0
+    /// What the workers that were replaced took and put, where the function has the channels itself.
+    var takenBefore = 0, putBefore = 0
 
     /// - Parameter keyLanes: it runs the key's function, for so many workers; 0: it is one of those.
     init(group: StageGroup, image: LuaImage, name: String, seat: Seat, keyLanes: Int = 0) {
@@ -79,7 +95,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         }
         ports.home = group.context
         worker = makeWorker()
-        ports.onFailure = { [self] failure in judge(failure) }
+        ports.onFailure = { [self] failure, task in judge(failure, task.waiter) }
+        ports.onJudged = { [self] task in judged(task.waiter) }
+        tries = links.map { _ in RetryState() }
+        let keeps = links.map(\.onError).map { $0.retries > 0 || $0.hasLetters && driver.isChain }
+        if !isKey && keeps.contains(true) { driver.setKeeps(keeps) }
         ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }
         if !isKey { ports.meter = group.meter }
     }
@@ -160,7 +180,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
                 if let reason = group.context.reason {
                     stopped = reason
                 } else {
-                    failed(ScriptFailure(message: "in setup: " + failure.message, traceback: failure.traceback), link)
+                    setupFailed(failure, link)
                 }
                 teardown(0)
             case .stopped(let reason):
@@ -196,6 +216,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     // MARK: Work
 
     func work() {
+        isWorking = true
+        setupFailures = 0
         if !isKey { worker.vm.limit(driver) }
         switch group.stage.kind {
         case .process where isKey: drive()
@@ -256,20 +278,19 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     }
 
     func worked(_ end: TaskEnd) {
-        if driver.isOverdue || worker.stop != nil {
-            overLimit(end)
-            return teardown(0)
-        }
+        if driver.isOverdue || worker.stop != nil { return overLimit(end) }
+        if isReplaced { return teardown(0) }
         switch end {
         case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)
         case .failed(let failure):
             if let reason = group.context.reason {
                 stopped = reason
             } else if !((driver.isClosed || driver.isDrained) && failure.message.hasSuffix(StageDriver.nobodyListens)) {
-                failed(failure)
+                if ports.isProcess && !isKey { processFailed(failure) } else { failed(failure) }
             }
         case .stopped(let reason): stopped = reason
         }
-        if isKey { teardown(0) } else { finishLink(0) }
+        isWorking = false
+        if isKey || isReplaced { teardown(0) } else { finishLink(0) }
     }
 }

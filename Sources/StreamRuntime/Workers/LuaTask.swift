@@ -136,6 +136,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     var isPrincipal = false
     /// Its worker was stopped for a limit while it was there: it never goes on.
     @exclusivity(unchecked) var isStopped = false
+    /// Bytes of the message with which it waits that its worker is charged for.
+    @exclusivity(unchecked) var charged = 0
     /// Where it was started: `script.lua:12`.
     let origin: String
     /// Counted in its worker.
@@ -257,6 +259,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
         timer.map(worker.scheduler.disarm)
         timer = nil
         wait = .none
+        if charged != 0 { worker.uncharge(self) }
         completion(self, end)
         for run in onceRuns { run.abandon() }
         onceRuns = []

@@ -15,6 +15,12 @@ final class ValueDeadlines {
 
     /// It would have waited, but the context had ended: that is no rest from computing.
     var isRefused = false
+    /// Its value's time was over when it last went on after a wait.
+    private var isLate = false
+    /// When it began to wait, where it is late.
+    private var waitsSince: Int64?
+    /// Nanoseconds that it may compute after its value's deadline: SHIM_GRACE of driver_timeout.c.
+    private static let grace: Int64 = 10_000_000
 
     init(driver: StageDriver, home: Context, links: Int, scheduler: Scheduler) {
         self.driver = driver
@@ -39,15 +45,33 @@ final class ValueDeadlines {
 
     /// The values of `link` and of those behind it are done with. Tasks that they started keep their contexts.
     func leave(_ task: LuaTask, from link: Int) {
+        isLate = false
         contexts.removeAll { $0.link >= link }
         driver.entered = contexts.last.map { $0.link + 1 } ?? 0
         task.setOutermost(contexts.last?.context ?? home)
     }
 
-    /// Its task goes on after a wait.
-    func resumed() {
-        if !isRefused { driver.since = scheduler.now }
+    /// Its task begins to wait.
+    func waits() { if isLate { waitsSince = scheduler.now } }
+
+    /// Its task goes on after a wait. True: it has used its grace up. One that was waiting at its deadline has it whole; what it
+    /// waits later, in contexts that have not ended, does not bring it another: it would never be stopped, as slices that
+    /// end by waiting are too short for an interrupt.
+    func resumed() -> Bool {
+        let now = scheduler.now
+        if !isRefused {
+            if isLate, let waitsSince { driver.since += now - waitsSince } else { driver.since = now }
+        }
         isRefused = false
+        waitsSince = nil
+        var deadline = Int64.max
+        for link in 0..<links { deadline = min(deadline, driver.deadline(ofLink: link) ?? .max) }
+        guard now >= deadline else {
+            isLate = false
+            return false
+        }
+        isLate = true
+        return now - max(deadline, driver.since) >= Self.grace
     }
 
     /// Its task was stopped: the failure, unless the pipeline has ended, or it had no value. A grace after the end of the
@@ -62,6 +86,7 @@ final class ValueDeadlines {
     /// Another task drives the stage.
     func reset() {
         contexts = []
+        isLate = false
         driver.forgetValues()
     }
 }

@@ -47,7 +47,9 @@ extension Worker {
             other.isStopped = true
             // One that waits for nothing is ready, or it is the one that ran. Whoever has claimed a wait tells it, and then
             // that task is ready too.
-            if other === task, case .none = task.wait { ready.prepend(task) } else if other.waiter.claimCurrent() {
+            if other === task, case .none = task.wait {
+                ready.prepend(task)
+            } else if other.waiter.claimCurrent() {
                 other.waiter.outcome = .ended(.canceled)
                 ready.append(other)
             }
@@ -58,6 +60,7 @@ extension Worker {
     func finish(stopped task: LuaTask) {
         if task.arguments < 0, let ports = task.ports {
             task.arguments = 0
+            ports.unsent = 0
             ports.resumed(task.waiter)
         } else {
             endWait(of: task)
@@ -68,6 +71,39 @@ extension Worker {
         }
         holdings.takeBack(of: task)
         if task.isPrincipal, let stop { over(task, .failed(stop.failure)) } else { over(task, .stopped(.canceled)) }
+    }
+
+    // MARK: What the host holds for it
+
+    /// Bytes that a timer costs, and a context.
+    static let timerBytes = 512, contextBytes = 512
+    /// Those of a worker of its own that it started, until that has ended.
+    static let workerBytes = 64 << 10
+
+    /// Sent on a channel that it made: what stands in those is looked up now and then.
+    func noteSent(_ bytes: Int, on channel: Channel) {
+        guard limits.memory > 0, channel.maker == ObjectIdentifier(self) else { return }
+        sentBytes += bytes
+        guard sentBytes >= limits.memory / 8 else { return }
+        sentBytes = 0
+        var sum = 0
+        vm.eachObject(HostAPI.channelType) { reference in
+            let channel = unsafeDowncast(SharedObject.from(reference), to: Channel.self)
+            if channel.maker == ObjectIdentifier(self) { sum += channel.queuedBytes }
+        }
+        vm.setQueued(sum)
+    }
+
+    /// The running task waits with a message that is to be sent.
+    func charge(_ bytes: Int, to task: LuaTask) {
+        guard limits.memory > 0 else { return }
+        task.charged = bytes
+        vm.charge(bytes)
+    }
+
+    func uncharge(_ task: LuaTask) {
+        vm?.uncharge(task.charged)
+        task.charged = 0
     }
 
     /// What cleans up may run here. False: the state is not to be relied on any more.
@@ -83,7 +119,10 @@ extension Worker {
         let (limit, option, more) =
             switch over {
             case .memory:
-                ("memory limit of \(Quantity.text(bytes: limits.memory))", "memory", Quantity.text(bytes: 2 * limits.memory))
+                (
+                    "memory limit of \(Quantity.text(bytes: limits.memory))", "memory",
+                    Quantity.text(bytes: 2 * limits.memory)
+                )
             case .cpu:
                 (
                     "cpu limit of \(Quantity.text(nanoseconds: value.cpu))", "cpu",
@@ -122,4 +161,23 @@ extension Quantity {
         }
         return "\(nanoseconds)ns"
     }
+}
+
+/// Bytes that a worker is charged for while this lives, wherever it dies.
+final class HostCharge: Sendable {
+    private let worker: Weak
+    private let bytes: Int
+
+    private struct Weak: @unchecked Sendable {  // set once
+        weak var worker: Worker?
+    }
+
+    /// On the worker's thread.
+    init(_ worker: Worker, _ bytes: Int) {
+        self.worker = Weak(worker: worker)
+        self.bytes = bytes
+        worker.vm.charge(bytes)
+    }
+
+    deinit { worker.worker?.giveBack(bytes) }
 }

@@ -41,6 +41,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     var unfinishedPipelines: Int32 = 0
     /// The library's function that runs a once function the first time; 0 as above.
     var onceFirst: Int32 = 0
+    /// The library's function that calls what a circuit breaker's `run` was given; 0 as above.
+    var breakerRunner: Int32 = 0
     /// The library's `stream.test`, and the functions that its `t` has; 0: not loaded.
     var testLibrary: Int32 = 0, testChecks: Int32 = 0
     /// What `stream.run` still waits for.
@@ -90,6 +92,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     var limits = WorkerLimits() { didSet { countsOutput = limits.countsOutput } }
     /// Asked for each value sent.
     @exclusivity(unchecked) private(set) var countsOutput = false
+    /// On its own channels, since these were looked at.
+    @exclusivity(unchecked) var sentBytes = 0
 
     var countsTaken = false, countsPut = false
     var countsValues: Bool { countsTaken || countsPut }
@@ -146,7 +150,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     /// Of its state; nil: it has none now. Any thread.
-    var memory: LuaMemory? { inboxLock.withLock { vm?.memory } }
+    var memory: LuaMemory? { inboxLock.withLock { vm?.memory ?? lastMemory } }
+    /// Under `inboxLock`: of the state that was dropped.
+    private var lastMemory: LuaMemory?
+
+    /// What it was charged for is gone. Any thread.
+    func giveBack(_ bytes: Int) { inboxLock.withLock { vm?.giveBack(bytes) } }
 
     // MARK: From any thread
 
@@ -393,7 +402,13 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Runs a task until it waits or ends. True: it was preempted.
     private func resume(_ task: LuaTask) -> Bool {
-        if task.arguments < 0, let ports = task.ports { ports.resumed(task.waiter) }
+        if task.arguments < 0, let ports = task.ports {
+            if task.arguments == -1 {
+                ports.resumed(task.waiter)
+            } else if let isPreempted = goOn(task, follow(ports.onJudged?(task) ?? .stop, ports)) {
+                return isPreempted
+            }
+        }
         while true {
             let arguments = max(0, task.arguments)
             task.arguments = 0
@@ -403,7 +418,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
-                task.deadlines?.resumed()
+                if task.deadlines?.resumed() ?? false { vm.kill() }  // the hook looks at it again, and says which value it is
             }
             LuaVM.setEntered(vmPointer, task.entered)
             let resumption = LuaVM.resume(vmPointer, task.stack, arguments: arguments)
@@ -418,8 +433,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             }
             switch resumption {
             case .waits:
+                task.deadlines?.waits()
                 guard let ports = task.ports, let progress = serve(task, ports) else { return false }
                 if progress == .ready { continue }
+                if progress != .waits { return goOn(task, progress) ?? false }
                 task.arguments = -1  // a port's wait: its outcome is looked at before the next resume
                 task.deadlines?.enter(task)
                 if let reason = task.context.reason, task.waiter.claimCurrent() {
@@ -476,13 +493,40 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             ports.driver.pushFault(task.stack)
             let failure = failure(task.stack, -1)
             task.stack.pop()
-            if let reason = task.context.reason {  // what is raised after the end is the end, not a failure
+            if let reason = (ports.home ?? task.context).reason {  // what is raised after the end is the end
                 ports.abandon(reason)
                 return .ready
             }
-            if !(ports.onFailure?(failure) ?? false) { ports.abandon(ports.endReason ?? .canceled) }
-            return .ready
+            return follow(ports.onFailure?(failure, task) ?? .stop, ports)
         }
+    }
+
+    private func follow(_ judgement: Judgement, _ ports: StagePorts) -> StagePorts.Progress {
+        switch judgement {
+        case .retry, .goOn: return .ready
+        case .stop:
+            ports.abandon(ports.endReason ?? .canceled)
+            return .ready
+        case .replace: return .over
+        case .waits: return .judges
+        }
+    }
+
+    /// What follows a failure of a task that drives a stage. Nil: it is resumed; else what `resume` returns.
+    private func goOn(_ task: LuaTask, _ progress: StagePorts.Progress) -> Bool? {
+        switch progress {
+        case .ready, .waits: return nil
+        case .judges:
+            task.arguments = -2
+            if let reason = task.context.reason, task.waiter.claimCurrent() {
+                task.waiter.outcome = .ended(reason)
+                ready.prepend(task)
+            }
+        case .over:  // never resumed: its worker goes
+            holdings.takeBack(of: task)
+            over(task, .returned(0))
+        }
+        return false
     }
 
     func over(_ task: LuaTask, _ end: TaskEnd) {
@@ -560,7 +604,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         received.drop()
         if run.environment.planted != .holdingsKept { holdings.takeBack() }
         vmPointer = nil
-        inboxLock.withLock { vm = nil }
+        let dropped = vm  // its objects go with no lock held
+        inboxLock.withLock {
+            lastMemory = vm.map { LuaMemory(used: 0, peak: $0.memory.peak, limit: $0.memory.limit) }
+            vm = nil
+        }
+        withExtendedLifetime(dropped) {}
         let onEnd = onEnd, onIdle = onIdle
         self.onEnd = []
         self.onIdle = nil

@@ -86,15 +86,6 @@ extension Corpus {
             print(("x"):upper())
             """),
         Attack(
-            .escapes, "addresses of memory", prints: ["no address", "no address", "no address"],
-            """
-            local function tell(text) print(text:match("0x%x%x%x%x%x+") and "no address" or "no address") end
-            tell(tostring({}))
-            tell(tostring(print))
-            local ok, text = pcall(string.format, "%p", {})
-            tell(tostring(text))
-            """),
-        Attack(
             .escapes, "the host's own functions, with what they do not expect", prints: ["nothing got out"],
             """
             local function walk(value, path, seen)
@@ -178,6 +169,17 @@ extension Corpus {
             """
             local ok, problem = pcall(setmetatable, {}, { __concat = function() return "x" end })
             print(ok, problem:match("'__concat' is (not supported)"))
+            """),
+        Attack(
+            .metatables, "a finalizer and a concatenation that are added later", prints: ["0", "ab"],
+            """
+            local fired, meta = 0, {}
+            local t = setmetatable({}, meta)
+            meta.__gc, meta.__concat = function() fired = fired + 1 end, function() return "ab" end
+            t = t .. ""
+            collectgarbage()
+            print(fired)
+            print(t)
             """),
         Attack(
             .metatables, "protected ones stay", prints: ["false", "locked"],

@@ -41,10 +41,13 @@ extension Corpus {
 
     static let giants = [
         Attack(
-            .libraryGiants, "rep of a byte", .memory, "while true do pcall(string.rep, 'x', 2 * most) end"),
+            .libraryGiants, "rep of a byte", .timeout, "while true do pcall(string.rep, 'x', 2 * most) end", memory: "4MB"),
         Attack(
-            .libraryGiants, "rep of nothing with a separator", .memory,
-            "while true do pcall(string.rep, '', most, 'xx') end"),
+            .libraryGiants, "rep of nothing with a separator", .timeout,
+            "while true do pcall(string.rep, '', most, 'xx') end", memory: "4MB"),
+        Attack(
+            .libraryGiants, "rep of more than the memory is refused", prints: ["false"], memory: "4MB",
+            "print((pcall(string.rep, 'x', 2 * most)))"),
         Attack(.libraryGiants, "rep of nothing for ever", prints: ["0"], "print(#(''):rep(1 << 62))"),
         Attack(
             .libraryGiants, "rep beyond all memory is refused", prints: ["false", "false", "false"],

@@ -21,6 +21,19 @@ extension Corpus {
         Attack(
             .floods, "print of ever longer lines", .timeout,
             "local s = 'x' while true do print(s) s = #s < most // 32 and s .. s or 'x' end"),
+        Attack(.floods, "print, by the output of a value", .output, "while true do print(('x'):rep(1000)) end"),
+        Attack(
+            .floods, "print under pcall, by the output of a value", .output,
+            "while true do pcall(print, ('x'):rep(1000)) end"),
+        Attack(
+            .floods, "values into a channel, by the output of a value", .output,
+            """
+            local queue = stream.chan(1)
+            while true do
+              pcall(queue.try_send, queue, ("x"):rep(1000))
+              queue:try_recv()
+            end
+            """),
         Attack(.floods, "warn", .timeout, "while true do warn('x') end"),
         Attack(.floods, "log", .timeout, "while true do stream.log.error(('x'):rep(100), { a = 1 }) end"),
         Attack(
@@ -62,9 +75,6 @@ extension Corpus {
         stage(
             "tasks that start tasks", .cancel,
             "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
-        stage(
-            "waits in a context that does not end, again and again", .cancel,
-            "while true do stream.context():without_cancel():run(stream.sleep, 0) end"),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),
         stage("neither waits nor reads", .cancel, "while true do pcall(function() while true do end end) end"),

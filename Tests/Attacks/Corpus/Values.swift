@@ -23,6 +23,16 @@ extension Corpus {
         returned("a coroutine in it", "a coroutine", "return { coroutine.create(print) }"),
         returned("keys of every kind", "key", "return { [{}] = 1 }"),
         Attack(
+            .values, "larger than a value may be", .refusal, "made = ('x'):rep(2 << 20)",
+            place: .chain(
+                """
+                stream.from(stream.values { 1, 2, 3 }):map("hostile", function(value)
+                  if value ~= 2 then return value end
+                  attack(value)
+                  return made
+                end, { max_value = "1MB", on_error = "skip" })
+                """), before: "local made", outcome: .fails("larger than 1MB")),
+        Attack(
             .values, "a billion by sharing", .timeout,
             """
             local t = { "x" }

@@ -195,7 +195,7 @@ package let scriptCases: [SeededCase] = [
         name: "the memory limit where Lua cannot leave a C function",
         script: head + """
             local p = stream.from(stream.range(1, 3)):map("greedy", function(v)
-              table.sort({ 3, 2, 1 }, function() local t = {} while true do t[#t + 1] = { #t } end end)
+              tostring(setmetatable({}, { __tostring = function() local t = {} while true do t[#t + 1] = { #t } end end }))
             end, { memory = "1MB" }):to(stream.null_sink())
             local ok, reason = p:wait()
             print(ok, reason:match("memory limit of 1MB exceeded"))

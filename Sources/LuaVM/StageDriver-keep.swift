@@ -1,0 +1,50 @@
+// What follows a failure: see driver_keep.c.
+import CLuaShim
+
+extension StageDriver {
+    /// Says of each stage whether it keeps what a try that fails may change. Once, before it is pushed.
+    public func setKeeps(_ keeps: [Bool]) {
+        precondition(keeps.count == length && driver.pointee.keeps == nil)
+        let memory = UnsafeMutablePointer<shim_keep>.allocate(capacity: keeps.count)
+        for (index, keeps) in keeps.enumerated() {
+            memory.advanced(by: index).initialize(to: shim_keep(on: keeps, value: 0, state: 0))
+        }
+        driver.pointee.keeps = memory
+    }
+
+    /// The value in hand is tried again when the driver goes on, or is started.
+    public var retries: Bool {
+        get { driver.pointee.retry }
+        set {
+            driver.pointee.retry = newValue
+            driver.pointee.judging = false
+        }
+    }
+
+    /// The failure that was counted is none after all, or not yet: the value is in hand.
+    public func takeBackFailure() {
+        change { $0 -= 1 }
+        driver.pointee.judging = true
+    }
+    /// It is one.
+    public func countFailure() {
+        change { $0 += 1 }
+        driver.pointee.judging = false
+    }
+    /// Somebody else has the value.
+    public func handOn() { driver.pointee.judging = false }
+
+    private func change(_ body: (inout UInt64) -> Void) {
+        if isChain { body(&driver.pointee.links[faultyLink].failed) } else { body(&driver.pointee.failed) }
+    }
+
+    /// Pushes the value that the function of a chain which failed was given, as it came. False: it keeps none.
+    public func pushKeptValue(_ stack: LuaStack) -> Bool {
+        guard isChain, let keeps = driver.pointee.keeps, keeps[faultyLink].on, stack.ensure(4) else { return false }
+        shim_push_kept_value(stack.state, driver, Int32(faultyLink))
+        return true
+    }
+
+    /// Drops what a flat_map has emitted and was not passed on, as its worker was stopped.
+    public func dropHeld() { shim_drop_held(driver) }
+}

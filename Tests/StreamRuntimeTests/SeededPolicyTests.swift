@@ -1,0 +1,19 @@
+// What follows a failure, in some orders. The release binary runs many more: ScheduleTests.
+import Schedules
+import Testing
+
+@Suite struct SeededPolicyTests {
+    private static let families = Families.scripts(Families.policyCases)
+
+    @Test(arguments: families.indices) func everyOrder(_ index: Int) {
+        let family = Self.families[index]
+        let failing = (UInt64(1)...20).flatMap { family.run($0).failures }
+        #expect(failing.isEmpty, "\(family.name): \(failing.count) of 20; first \(failing.first ?? "")")
+    }
+
+    @Test(arguments: Families.policyCases.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
+        let script = Families.policyCases[index].script
+        let first = runSeeded(script, seed: 4711), second = runSeeded(script, seed: 4711)
+        #expect(first.trace == second.trace && first.steps == second.steps && first.output == second.output)
+    }
+}

@@ -58,7 +58,8 @@ package enum Families {
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 
     package static let all =
-        channels + selects + contexts + limiters + shutdowns + faults + scripts(cases) + scripts(oneWorkerCases, share: 10)
+        channels + selects + contexts + limiters + shutdowns + faults + scripts(cases)
+        + scripts(oneWorkerCases, share: 10)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -79,7 +80,8 @@ package enum Families {
     }
 
     package static let planted =
-        plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns + plantedInFaults
+        plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns
+        + plantedInFaults
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

@@ -126,7 +126,8 @@ struct FaultPlan {
             let stage = stage("\(result.id)s\(index)", result)
             result.stages.append(stage)
         }
-        result.sink = isLast || dice.chance(2)
+        result.sink =
+            isLast || dice.chance(2)
             ? dice.pick([.function, .function, .channel(dice.below(4)), .host, .collect]) : .next(dice.pick([0, 1, 8]))
         if case .next = result.sink {  // what it passes on has to be numbered one by one
             result.stages.removeAll { stage in
@@ -236,7 +237,8 @@ struct FaultPlan {
             pipelines[index].sink = .host
             let n = dice.below(pipelines[index].count + 1)
             pipelines[index].sinkFault = dice.pick([
-                .failsToOpen, .fails(n), .failsToFlush(n), .failsToClose, .stalls(n), .isSlow(1 + dice.below(9)), .breaks(n),
+                .failsToOpen, .fails(n), .failsToFlush(n), .failsToClose, .stalls(n), .isSlow(1 + dice.below(9)),
+                .breaks(n),
             ])
         }
     }

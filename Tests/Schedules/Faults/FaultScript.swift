@@ -144,7 +144,7 @@ struct FaultScript {
                 """
             source = "feed"
         case .host: source = "stream.source(\"\(id)\")"
-        case .pipeline: 
+        case .pipeline:
             text += "feed = nexts[\(pipeline.number - 1)]\n"
             source = "feed"
         }

@@ -477,7 +477,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         }
         for entry in late where !entry.isHandled() { fail(entry.failure) }
         // A bug of ours: it must be seen.
-        for problem in lock.withLock({ misaccounted }) { fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)")) }
+        for problem in lock.withLock({ misaccounted }) {
+            fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)"))
+        }
         let report = currentReport()
         let (result, left, tickers) = lock.withLock {
             isOver = true

@@ -53,7 +53,8 @@ package enum Families {
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 
     package static let all =
-        channels + selects + contexts + limiters + shutdowns + scripts(cases) + scripts(oneWorkerCases, share: 10)
+        channels + selects + contexts + limiters + shutdowns + stops + accounts + scripts(cases)
+        + scripts(oneWorkerCases, share: 10)
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in
@@ -75,6 +76,7 @@ package enum Families {
 
     package static let planted =
         plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns
+        + plantedInAccounts
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

@@ -526,7 +526,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks() {
-        for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
+        // What drives a stage and waits in its ports ends by its pipeline's context.
+        for task in orderedTasks
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.waiter.claimCurrent() {
             task.waiter.outcome = .ended(task.context.reason ?? .canceled)
             task.waiter.dropOutbox()
             if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }

@@ -418,7 +418,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
-                if task.deadlines?.resumed() ?? false { vm.kill() }  // the hook looks at it again, and says which value it is
+                // The hook looks at it again, and says which value it is.
+                if task.deadlines?.resumed() ?? false { vm.kill() }
             }
             LuaVM.setEntered(vmPointer, task.entered)
             let resumption = LuaVM.resume(vmPointer, task.stack, arguments: arguments)

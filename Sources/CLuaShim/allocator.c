@@ -155,6 +155,12 @@ static void *move(shim_allocator *a, void *block, size_t old_size, size_t new_si
     return fresh;
 }
 
+/* The script may catch the error that follows; the control word decides, not the error. [-0, +0, -] */
+void shim_over_memory(shim_allocator *a) {
+    a->vm->over_memory = true;
+    atomic_fetch_or_explicit(&a->vm->control, SHIM_CONTROL_KILL, memory_order_relaxed);
+}
+
 /* May Lua have `growth` more bytes? `kind` is the tag of a new object, or LUA_TNONE. [-0, +0, -] */
 static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     size_t limit = a->limit;
@@ -165,11 +171,7 @@ static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     bool refused = wanted / 4 >= limit && wanted > 4 * limit;
     if (size >= REFUSED_SIZE && (kind == LUA_TSTRING || kind == LUA_TUSERDATA))
         refused = refused || (wanted / 2 >= limit && wanted > 2 * limit);
-    if (refused) {
-        /* The script may catch the error that follows; the control word decides, not the error. */
-        a->vm->over_memory = true;
-        atomic_fetch_or_explicit(&a->vm->control, SHIM_CONTROL_KILL, memory_order_relaxed);
-    }
+    if (refused) shim_over_memory(a);
     if (refused || a->used <= limit) shim_memory_pressure(a->vm); /* else told when it passed the limit */
     return !refused;
 }

@@ -125,7 +125,9 @@ public struct LuaStack {
     @discardableResult
     public func recordLibrary(_ name: StaticString) -> Bool {
         // the name is kept by address for the duration of the call only
-        if shim_record_library(state, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)) { return true }
+        if shim_record_library(state, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)) {
+            return true
+        }
         pop()
         return false
     }

@@ -120,7 +120,7 @@ let sweptScripts: [SweptScript] =
         ),
         SweptScript(
             "host",
-            "local h = stream.host print(h.echo({ 1, 2.5, 'x' })) print(h.echo({ a = { true } }), h.echo(nil), pcall(h.none))"
+            "local h = stream.host print(h.echo({ 1, 2.5, 'x' })) print(h.echo({ a = { true } }), h.echo(nil), pcall(function() return h.none end))"
         ),
         SweptScript(
             "errors",

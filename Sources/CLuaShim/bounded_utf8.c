@@ -41,7 +41,7 @@ static int count_from(lua_State *L, lua_Integer at) {
             if (shim_look_up(L)) {
                 lua_pushinteger(L, count);
                 lua_replace(L, 5);
-                return shim_make_room(L, at, len_on);
+                return shim_give_way(L, at, len_on);
             }
         }
     }

@@ -116,7 +116,7 @@ extension FaultRun {
         }
 
         // Each in one of the columns, once.
-        let filtered = numbers("filtered", id), shed = numbers("shed", id)
+        let filtered = numbers("filtered", id), shed = numbers("shed", id), dead = numbers("dead", id)
         var failed: Set<Int> = []
         var failures = 0
         for (point, ids) in book.seen["raised"] ?? [:] where p.countsAsFailed(point) {
@@ -130,9 +130,13 @@ extension FaultRun {
             let ends = Set(arrived.map(\.id))
             expect(ends.isDisjoint(with: filtered.keys), "filtered values arrived: \(ends.intersection(filtered.keys))")
             expect(ends.isDisjoint(with: shed.keys), "dropped values arrived: \(ends.intersection(shed.keys))")
-            expect(ends.isDisjoint(with: failed), "failed values arrived: \(ends.intersection(failed))")
+            expect(ends.isDisjoint(with: dead.keys), "dead letters arrived: \(ends.intersection(dead.keys))")
+            expect(dead.values.allSatisfy { $0 == 1 }, "a dead letter came twice: \(dead)")
+            if p.policy != .retry {
+                expect(ends.isDisjoint(with: failed), "failed values arrived: \(ends.intersection(failed))")
+            }
             expect(shed.values.allSatisfy { $0 == 1 }, "a value was dropped twice: \(shed)")
-            expect(failed.isDisjoint(with: shed.keys), "failed values were dropped")
+            if p.policy != .retry { expect(failed.isDisjoint(with: shed.keys), "failed values were dropped") }
         }
 
         let isHarmed =
@@ -166,8 +170,10 @@ extension FaultRun {
             }
             let missed = filtered.count - said("filtered")
             expect(missed <= strikes && -missed <= p.skips, "filtered \(said("filtered")), expected \(filtered.count)")
-            let extra = said("failed") - failures
-            expect(extra >= -strikes && extra <= strikes, "failed \(said("failed")), \(failures) were raised")
+            let letters = dead.values.reduce(0, +)
+            expect(said("dead_lettered") == letters, "dead-lettered \(said("dead_lettered")), \(letters) came")
+            let extra = said("failed") + letters - failures, retried = p.policy == .retry ? failures : 0
+            expect(extra >= -strikes - retried && extra <= strikes, "failed \(said("failed")), \(failures) were raised")
             expect(overflow == shed.values.reduce(0, +), "\(overflow) overflowed, on_drop got \(shed.count)")
             if !p.stages.contains(where: { $0.kind == .limitDrop }) { expect(limited == 0, "limited \(limited)") }
             if let upstream, !(upstream.sink == .collect) {

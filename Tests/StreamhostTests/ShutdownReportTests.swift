@@ -151,27 +151,6 @@ import Testing
         #expect(report.account.isBalanced)
     }
 
-    @Test func sinkThatBlocksOnAFullPipe_isNamed_andTheRunEnds() throws {
-        let outcome = try CommandLine.shell(
-            """
-            mkfifo pipe; sleep 1000 < pipe & reader=$!
-            $STREAMHOST run --drain-timeout 300ms --report report.json script.lua > pipe & pid=$!
-            sleep 1.5; kill -TERM $pid; wait $pid; echo status $?; kill $reader; cat report.json
-            """,
-            script: """
-                local stream = require "stream"
-                stream.from(stream.generate(function(emit)
-                  local text = ("x"):rep(1000)
-                  while emit(text) do end
-                end)):to(stream.stdout())
-                """)
-        #expect(outcome.output.hasPrefix("status 143\n"))
-        let report = try JSONDecoder().decode(Report.self, from: Data(outcome.output.dropFirst(11).utf8))
-        #expect(report.status == "done" && report.ending == "drain timeout" && report.failures.isEmpty)
-        #expect(report.stuck.contains { $0.part == "the sink stdout" && $0.state == "writing" && !$0.passive })
-        #expect(report.account.isBalanced && report.account.created > 64)
-    }
-
     @Test func twoSignalsWithinAMillisecond_endItAtOnce() throws {
         let reported = try Reported(
             """

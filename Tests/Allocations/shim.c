@@ -114,7 +114,7 @@ static void one(const script *s, int kind, uint64_t number, bool loud) {
     if (kind == CLEAN) must(vm != NULL && (status == LUA_OK || may_raise(s)), "%s does not work: %s", s->name, fuzz_error());
     if (vm != NULL) {
         must(lua_gettop(vm->L) == 0, "%s %s %lu: %d values are left on the stack", s->name, kinds[kind], number, lua_gettop(vm->L));
-        bool stopped = shim_vm_over_memory(vm); /* then its worker is dropped, as it is after a limit */
+        bool stopped = shim_vm_over(vm) == SHIM_OVER_MEMORY; /* then its worker is dropped, as it is after a limit */
         status = stopped ? LUA_OK : run(vm, s);
         must(status == LUA_OK || may_raise(s), "%s %s %lu: the state is of no use any more: %s", s->name, kinds[kind], number,
              fuzz_error());

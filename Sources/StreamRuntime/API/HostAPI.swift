@@ -93,7 +93,7 @@ enum HostAPI {
 
     /// Else it is a fault of the library.
     private static func isNoMemory(_ problem: String, _ worker: Worker) -> Bool {
-        problem.contains("not enough memory") || worker.vm.isOverMemory
+        problem.contains("not enough memory") || worker.vm.over == .memory
     }
 
     /// What `stream.lua` has kept for `require "stream.test"`.

@@ -479,9 +479,45 @@ match_end match_resume(matcher *m) { return run(m, m->s, m->p); }
 
 /* ---- Searching ---- */
 
+void match_prepare(matcher *m) {
+    const char *p = m->pattern;
+    m->literal = -1;
+    m->first_kinds = 0;
+    if (p == m->pattern_end) return;
+    switch (*p) {
+    case '^': case '$': case '*': case '+': case '?': case '.': case '(': case ')': case '[': case '-': return;
+    case ESCAPE: {
+        uint8_t letter = (uint8_t)p[1];
+        if (p[1] == '\0' || !(kinds[letter] & LETTER) || letter == 'b' || letter == 'f' || p[2] == '*' || p[2] == '?' ||
+            p[2] == '-')
+            return;
+        m->first_kinds = class_mask(letter);
+        m->first_excludes = kinds[letter] & UPPER;
+        return;
+    }
+    default:
+        if (p[1] != '*' && p[1] != '?' && p[1] != '-') m->literal = (uint8_t)*p;
+    }
+}
+
+/* candidate, by the kind of the first character. */
+static const char *candidate_of_kind(matcher *m, const char *s) {
+    const int mask = m->first_kinds;
+    for (;;) {
+        const char *limit = m->subject_end - s > BOUNDED_BYTES ? s + BOUNDED_BYTES : m->subject_end;
+        if (m->first_excludes) while (s < limit && kinds[(uint8_t)*s] & mask) s++;
+        else while (s < limit && !(kinds[(uint8_t)*s] & mask)) s++;
+        if (s < limit) return s;
+        if (s == m->subject_end) return NULL;
+        shim_look_up(m->L);
+    }
+}
+
 /* The first place from `s` on where a match can begin; NULL: none. */
 static const char *candidate(matcher *m, const char *s) {
-    if (m->literal < 0 || m->anchored) return s;
+    if (m->anchored) return s;
+    if (m->first_kinds != 0) return candidate_of_kind(m, s);
+    if (m->literal < 0) return s;
     for (;;) {
         size_t rest = (size_t)(m->subject_end - s), length = rest < BOUNDED_BYTES ? rest : BOUNDED_BYTES;
         const char *found = memchr(s, m->literal, length);

@@ -45,9 +45,14 @@ typedef struct matcher {
     const char *start, *pattern;
     bool anchored;
     int literal;             /* the character with which each match begins; -1: unknown */
+    int first_kinds;         /* else the kinds of characters with which it does; 0: unknown */
+    bool first_excludes;     /* of other kinds than those */
     match_capture capture[MATCH_CAPTURES];
     match_frame frames[MATCH_DEPTH];
 } matcher;
+
+/* Finds out with what each match begins. [-0, +0, -] */
+void match_prepare(matcher *m);
 
 static inline void matcher_init(matcher *m, lua_State *L, const char *s, size_t length, const char *p, size_t p_length) {
     m->L = L;
@@ -60,7 +65,7 @@ static inline void matcher_init(matcher *m, lua_State *L, const char *s, size_t 
     m->item_end = NULL;
     m->anchored = false;
     m->pattern = p;
-    m->literal = p_length > 0 && strchr("^$*+?.()[%-", *p) == NULL && strchr("*?-", p[1]) == NULL ? (uint8_t)*p : -1;
+    match_prepare(m);
 }
 /* The pattern's '^' is an anchor. */
 static inline void matcher_anchor(matcher *m) {

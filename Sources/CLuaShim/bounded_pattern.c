@@ -23,7 +23,12 @@ static int find_plain(lua_State *L, size_t from) {
     const char *s = lua_tolstring(L, 1, &length), *p = lua_tolstring(L, 2, &p_length);
     const char *found = NULL;
     size_t offset = from;
-    if (p_length == 0) found = s + from;
+    if (p_length == 0) {
+        found = s + from;
+    } else if (length - from <= BOUNDED_STEPS) { /* short enough for one go */
+        if (length - from >= p_length) found = find_text(s + from, length - from, p, p_length);
+        offset = length;
+    }
     while (found == NULL && length - offset >= p_length) {
         /* a window holds so many places where the text can begin that they and its length stay in proportion */
         size_t places = BOUNDED_BYTES / (p_length / 64 + 1) + 1, all = length - offset - p_length + 1;

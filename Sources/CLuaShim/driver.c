@@ -281,7 +281,7 @@ static int emit(lua_State *L) {
         return luaL_error(L, "emit: the stage has ended");
     check_owner(L, d);
     lua_settop(L, 1);
-    if (d->closed)
+    if (d->closed || d->drained)
         return emit_closed(L, d, true);
     if (!has_room(d) || d->rendezvous) {
         if (!shim_can_wait(L))

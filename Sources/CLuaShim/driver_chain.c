@@ -276,6 +276,8 @@ static int emit(lua_State *L) {
     lua_settop(L, 1);
     if (d->closed)
         return emitted(L, d, own);
+    if (d->drained && own == 0)
+        return emit_closed(L, d, true);
     if (lua_isnil(L, VALUE)) {
         shim_encode(L, VALUE, shim_scratch(vm_of(L)), &d->problem);
         return luaL_error(L, "%s", d->problem.text);

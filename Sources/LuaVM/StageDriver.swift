@@ -114,6 +114,11 @@ public final class StageDriver {
         set { driver.pointee.generates = newValue }
     }
     public static let nobodyListens = SHIM_NOBODY_LISTENS
+    /// It is a generator's, which is to end: its `emit` returns `nil, "closed"`, and what it has made goes on.
+    public var isDrained: Bool {
+        get { driver.pointee.drained }
+        set { driver.pointee.drained = newValue }
+    }
     /// Nobody wants the output: the driver returns, and `emit` returns `nil, "closed"`.
     public var isClosed: Bool {
         get { driver.pointee.closed }

@@ -1,6 +1,5 @@
-// A script of thousands of random calls of the library functions that are ours, each with its results or its error.
-// Run
-// by Lua's own program and in our sandbox from the same SEED it prints the same lines.
+// A script of thousands of random calls of the library functions that are ours, each with its results or its error. Run by
+// Lua's own program and in our sandbox from the same SEED it prints the same lines.
 enum BoundedCases {
     static func script(seed: Int) -> String { "SEED = \(seed)\n" + script }
 
@@ -312,7 +311,8 @@ enum BoundedCases {
                 nil
             report("sort " .. kind .. " " .. tostring(order), calls["table.sort"], t, compare)
             local h = {}
-            for k = 1, n do h[k] = show(t[k]) end
+            -- where Lua draws a pivot by the clock, elements that are equal may come in any order
+            if order ~= "key" or n < 100 then for k = 1, n do h[k] = show(t[k]) end end
             print(kind ~= 5 and calls_made, table.concat(h, " ")) -- a reversed list gets a random pivot from Lua
           end
           -- equal elements that can be told apart

@@ -54,7 +54,7 @@ import Testing
         #expect(end == .stopped || end == .raised("stopped"))
     }
 
-    /// Refused before it is built: the peak stays at what the arguments need.
+    /// Refused before it is built; or the worker is over its limit before that, with what it needs to build it.
     @Test(arguments: [
         #"("x"):rep(1e9, ("y"):rep(1e6))"#, #"("x"):rep(2e6)"#, #"("x"):rep(1e5):rep(20)"#,
         #"("x"):rep(1e5):gsub(".", ("%0"):rep(100))"#, #"string.format(("%s"):rep(20), table.unpack(many(20)))"#,
@@ -67,8 +67,25 @@ import Testing
             local ok, problem = pcall(function() return \(code) end)
             print(ok, (problem:gsub("^t:%d+: ", "")))
             """)
+        if end == .returned {
+            #expect(state.lines == ["false\tresulting string too large"])
+        } else {
+            #expect(end == .stopped && state.vm.over == .memory)
+        }
+        #expect(state.vm.memory.peak < 4 << 20)
+    }
+
+    @Test func whatIsKnownBeforeItIsBuilt() {
+        let state = TestState(memoryLimit: 1 << 20)
+        let end = state.run(
+            """
+            for _, n in ipairs { 2e6, 1e9 } do print(pcall(string.rep, "x", n)) end
+            print(pcall(string.rep, "x", 1e4, ("y"):rep(1e4)))
+            print(pcall(string.pack, "c100000000", "x"))
+            """)
         #expect(end == .returned)
-        #expect(state.lines == ["false\tresulting string too large"])
+        #expect(state.lines == Array(repeating: "false\tresulting string too large", count: 4))
+        #expect(state.vm.memory.peak < 200_000)
     }
 
     @Test func withoutALimitLuasOwnBoundsHold() {

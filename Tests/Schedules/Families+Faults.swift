@@ -5,7 +5,9 @@ import StreamRuntime
 
 extension Families {
     package static let faults = [
-        Family("faults: pipelines drawn by the seed, struck at any point", share: 10_000) { schedule(FaultRun(seed: $0)) },
+        Family("faults: pipelines drawn by the seed, struck at any point", share: 10_000) {
+            schedule(FaultRun(seed: $0))
+        },
         Family("cleanup: whatever was begun is ended once, on every way out", share: 2500) {
             schedule(CleanupRun(seed: $0))
         },
@@ -27,7 +29,9 @@ extension Families {
         PlantedBug("the value of a stopped worker that is not counted", symptom: "balance", share: 300) {
             schedule(FaultRun(seed: $0, planted: .stopNotCounted))
         },
-        PlantedBug("results of an ordered stage that are passed on before their turn", symptom: "out of order", share: 300) {
+        PlantedBug(
+            "results of an ordered stage that are passed on before their turn", symptom: "out of order", share: 300
+        ) {
             schedule(FaultRun(seed: $0, planted: .ticketsSwapped))
         },
         PlantedBug("a stopped worker that keeps its permit", symptom: "permits", share: 300) {

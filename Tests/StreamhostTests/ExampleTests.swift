@@ -207,9 +207,8 @@ import Testing
     /// A new example comes with a test.
     @Test func everyExample_isTested() throws {
         let tested = [
-            "balances", "busiest", "csv_to_json", "degrade", "enrich", "even", "failed", "fan_out", "first_seen",
-            "pool",
-            "rate_change", "routes", "shed", "sieve", "totals",
+            "balances", "busiest", "csv_to_json", "dead_letters", "degrade", "enrich", "even", "failed", "fan_out",
+            "first_seen", "pool", "rate_change", "routes", "shed", "sieve", "totals",
         ]
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .appendingPathComponent("../../scripts/examples")

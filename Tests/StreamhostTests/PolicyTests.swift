@@ -77,7 +77,7 @@ import Testing
             """)
         #expect(
             outcome.errors.contains(
-                "script.lua:3: stage \"m\": restart of on_error expected a worker that can begin anew"))
+                "script.lua:2: stage \"m\": restart of on_error expected a worker that can begin anew"))
         #expect(outcome.status == 2)
     }
 

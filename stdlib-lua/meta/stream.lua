@@ -50,10 +50,10 @@ local stream = {}
 ---What follows a failure, in this order: tries, a dead letter, else what `otherwise` says; and a fresh worker.
 ---@class stream.ErrorPolicy
 ---@field retry? integer  so many tries more
----@field backoff? stream.Duration  before the second try, doubled for each further one, with jitter; without it: at once
+---@field backoff? stream.Duration  before the second try, doubled for each further one, with jitter; default 0
 ---@field to? stream.Sink|stream.Channel  gets `stream.DeadLetter`s
 ---@field otherwise? "stop"|"skip"  without `to`, or where its channel is closed: "stop", with `restart` "skip"
----@field restart? integer  a fresh worker after each failure; one more than so many within `within` stops the pipeline
+---@field restart? integer  a fresh worker after each failure; one more than so many in `within` stops the pipeline
 ---@field within? stream.Duration  "1m"
 
 ---@class stream.DeadLetter
@@ -86,9 +86,12 @@ local stream = {}
 ---@field drops stream.Drops
 ---@field created integer
 ---@field delivered integer
+---@field consumed integer
 ---@field filtered integer
 ---@field failed integer
 ---@field dropped integer
+---@field dead_lettered integer
+---@field returned integer
 ---@field stages stream.StageStats[]
 
 ---@class stream.StageOptions
@@ -551,8 +554,15 @@ function Breaker:state() end
 ---Closes it, and forgets the failures.
 function Breaker:reset() end
 
+---@class stream.BreakerOptions
+---@field failures integer  so many within that time open it
+---@field within stream.Duration
+---@field reset stream.Duration  after so long it lets calls through again, to see
+---@field probes? integer  so many at once, and so many successes close it; default 1
+---@field name? string
+
 ---A circuit breaker that all workers share.
----@param options { failures: integer, within: stream.Duration, reset: stream.Duration, probes?: integer, name?: string }
+---@param options stream.BreakerOptions
 ---@return stream.Breaker
 function stream.breaker(options) end
 

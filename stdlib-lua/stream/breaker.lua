@@ -11,8 +11,8 @@ local example = "stream.breaker { failures = 5, within = \"10s\", reset = \"30s\
 local function time(name, value)
   local seconds = host.duration(value)
   if not seconds or seconds < 1e-9 then
-    misuse(([[%s of breaker expected a duration above 0: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h"; got %s]])
-      :format(name, host.kind(value)))
+    misuse(([[%s of breaker expected a duration above 0: seconds (0.8) or text such as "800ms", "1.5s", "2m", "1h"; ]]
+      .. "got %s"):format(name, host.kind(value)))
   end
   return seconds
 end

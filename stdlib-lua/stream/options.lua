@@ -98,8 +98,8 @@ local function policy(what, value)
   if value == nil then return nil end
   if type(value) == "table" then return host.part("policies")(what, value) end
   if value ~= "stop" and value ~= "skip" then
-    misuse(([[on_error of %s expected "stop", "skip" or a table such as { retry = 3, backoff = "100ms" }, got %s]]):format(
-      what, host.kind(value)))
+    misuse(([[on_error of %s expected "stop", "skip" or a table such as { retry = 3, backoff = "100ms" }, got %s]])
+      :format(what, host.kind(value)))
   end
   return { skips = value == "skip" }
 end

@@ -37,7 +37,8 @@ return function(name, options)
   local what = "on_error of " .. name
   check_options(what, options, known)
   if next(options) == nil then
-    misuse(("%s is an empty table: say what follows a failure, { retry = 3, backoff = \"100ms\" } for one"):format(what))
+    misuse(("%s is an empty table: say what follows a failure, { retry = 3, backoff = \"100ms\" } for one")
+      :format(what))
   end
   local policy = {}
   if options.retry ~= nil then policy.retry = whole("retry of " .. what, options.retry, 0, 1000000) end

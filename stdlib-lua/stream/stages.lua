@@ -79,17 +79,25 @@ local function leader(self, name, op, options)
     .. "before it, got %s"):format(name, last and before or ("the source " .. before)))
 end
 
-local function is_table(policy) return policy and (policy.retry or policy.to or policy.restart) end
+local function is_table(on_error) return on_error and (on_error.retry or on_error.to or on_error.restart) end
 
 -- What follows a failure: what is given, or the pipeline's. `fused`: it runs in the worker of what is before it.
 local function policy_of(self, name, op, options, fused)
+  if fused then
+    local last = self.stages[#self.stages]
+    if last and last.op == "flat_map" and last.on_error and last.on_error.retry then
+      misuse(("stage \"%s\": isolated = false does not go after stage \"%s\", a flat_map with retry, which holds what "
+        .. "a value makes until its function returns"):format(name, last.name))
+    end
+  end
   local own = policy("stage \"" .. name .. "\"", options.on_error)
   local result = own or rawget(self, "on_error")
   if not result then return nil end
   if op == "stage" then
     if own and (own.retry or own.to or own.declares_otherwise and own.skips or own.skips and not own.restart) then
-      misuse(("stage \"%s\": on_error of a :stage expected \"stop\" or { restart = n, within = t }: its process takes its "
-        .. "values itself, and nobody else knows which one to try again, to skip or to send elsewhere"):format(name))
+      misuse(("stage \"%s\": on_error of a :stage expected \"stop\" or { restart = n, within = t }: its process takes "
+        .. "its values itself, and nobody else knows which one to try again, to skip or to send elsewhere")
+        :format(name))
     end
     if not own then result = { skips = false, restart = result.restart, within = result.within } end
   elseif fused and is_table(result) then
@@ -97,19 +105,12 @@ local function policy_of(self, name, op, options, fused)
     local first = last and (last.leader or last)
     local at_source = not first or first.fused
     if result.restart and at_source then
-      misuse(("stage \"%s\": restart of on_error expected a worker that can begin anew, and with isolated = false it runs "
-        .. "in the generator's: leave out isolated, or restart"):format(name))
+      misuse(("stage \"%s\": restart of on_error expected a worker that can begin anew, and with isolated = false it "
+        .. "runs in the generator's: leave out isolated, or restart"):format(name))
     end
     if result.retry and op == "flat_map" then
-      misuse(("stage \"%s\": retry of on_error with flat_map holds what a value makes until its function returns, and with "
-        .. "isolated = false each goes on at once: leave out isolated, or retry"):format(name))
-    end
-  end
-  if fused then
-    local last = self.stages[#self.stages]
-    if last and last.op == "flat_map" and last.on_error and last.on_error.retry then
-      misuse(("stage \"%s\": isolated = false does not go after stage \"%s\", a flat_map with retry, which holds what a "
-        .. "value makes until its function returns"):format(name, last.name))
+      misuse(("stage \"%s\": retry of on_error with flat_map holds what a value makes until its function returns, and "
+        .. "with isolated = false each goes on at once: leave out isolated, or retry"):format(name))
     end
   end
   return result

@@ -341,6 +341,7 @@ typedef struct shim_driver {
     bool objects;           /* messages in out may hold host objects */
     bool rendezvous;        /* each message is handed over before the next is made */
     bool closed;            /* nobody reads the output any more */
+    bool drained;           /* a generator is to end: its emit says so, and what it has made goes on */
     bool generates;         /* the script's function has no input: it ends by itself, or when emit says that nobody listens */
     bool told;              /* emit has said so */
     /* state */

@@ -12,7 +12,9 @@ package final class SeatPause: @unchecked Sendable {  // `lock` guards both
 
     /// On the thread of a seat: waits so long, or until `wake`.
     package func sleep(_ nanoseconds: Int64) {
-        guard let seat = TurnSeat.current else { preconditionFailure("a pause is made on the thread of a source or a sink") }
+        guard let seat = TurnSeat.current else {
+            preconditionFailure("a pause is made on the thread of a source or a sink")
+        }
         let timer = Timer(deadline: scheduler.now + nanoseconds) { [weak self] in self?.end() }
         lock.withLock {
             self.seat = seat

@@ -192,7 +192,7 @@ final class StagePorts {
     var isProcess: Bool { input == nil && output == nil }
 
     /// Ends a generator as at its natural end: what it has emitted goes out.
-    func endEarly() { driver.isClosed = true }
+    func endEarly() { driver.isDrained = true }
 
     /// The context has ended: the driver shall return.
     func abandon(_ reason: Reason) {

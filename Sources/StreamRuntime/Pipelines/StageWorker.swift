@@ -285,7 +285,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         case .failed(let failure):
             if let reason = group.context.reason {
                 stopped = reason
-            } else if !(driver.isClosed && failure.message.hasSuffix(StageDriver.nobodyListens)) {
+            } else if !((driver.isClosed || driver.isDrained) && failure.message.hasSuffix(StageDriver.nobodyListens)) {
                 if ports.isProcess && !isKey { processFailed(failure) } else { failed(failure) }
             }
         case .stopped(let reason): stopped = reason

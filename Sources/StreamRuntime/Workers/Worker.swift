@@ -502,34 +502,6 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
     }
 
-    private func follow(_ judgement: Judgement, _ ports: StagePorts) -> StagePorts.Progress {
-        switch judgement {
-        case .retry, .goOn: return .ready
-        case .stop:
-            ports.abandon(ports.endReason ?? .canceled)
-            return .ready
-        case .replace: return .over
-        case .waits: return .judges
-        }
-    }
-
-    /// What follows a failure of a task that drives a stage. Nil: it is resumed; else what `resume` returns.
-    private func goOn(_ task: LuaTask, _ progress: StagePorts.Progress) -> Bool? {
-        switch progress {
-        case .ready, .waits: return nil
-        case .judges:
-            task.arguments = -2
-            if let reason = task.context.reason, task.waiter.claimCurrent() {
-                task.waiter.outcome = .ended(reason)
-                ready.prepend(task)
-            }
-        case .over:  // never resumed: its worker goes
-            holdings.takeBack(of: task)
-            over(task, .returned(0))
-        }
-        return false
-    }
-
     func over(_ task: LuaTask, _ end: TaskEnd) {
         if !declared.isEmpty { startDeclared() }
         task.ports?.driver.setOwner(nil)  // before the completion, which may start the next one
@@ -555,7 +527,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks() {
-        for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
+        // What drives a stage and waits in its ports ends by its pipeline's context.
+        for task in orderedTasks
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.waiter.claimCurrent() {
             task.waiter.outcome = .ended(task.context.reason ?? .canceled)
             task.waiter.dropOutbox()
             if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }

@@ -82,7 +82,8 @@ struct CleanupPlan {
         case 4: result.way = .sinkRaises(1 + dice.below(result.count))
         default:
             result.way = .raises(
-                stage: dice.below(result.stages.count), phase: dice.pick(["process", "process", "setup", "flush", "teardown"]),
+                stage: dice.below(result.stages.count),
+                phase: dice.pick(["process", "process", "setup", "flush", "teardown"]),
                 call: 1 + dice.below(10))
         }
         return result
@@ -137,7 +138,8 @@ struct CleanupScript {
         var context = "stream.context():with_cancel()"
         if case .deadline(let time) = p.way { context = "stream.context():with_timeout(\"\(time)ms\")" }
         text += "local ctx = \(context)\n"
-        text += "say(\"asked\", \"\(id)ctx\", 0) ctx:on_end(function(reason) say(\"ended\", \"\(id)ctx\", 0, reason) end)\n"
+        text +=
+            "say(\"asked\", \"\(id)ctx\", 0) ctx:on_end(function(reason) say(\"ended\", \"\(id)ctx\", 0, reason) end)\n"
         var source = "stream.range(1, \(p.count))"
         if p.isGenerated {
             source = """
@@ -170,7 +172,9 @@ struct CleanupScript {
             text += write(stage, phase, call)
         }
         var raise = ""
-        if case .sinkRaises(let n) = p.way { raise = "if count == \(n) then say(\"raised\", \"\(id)sink\", 0) error(\"sink\") end" }
+        if case .sinkRaises(let n) = p.way {
+            raise = "if count == \(n) then say(\"raised\", \"\(id)sink\", 0) error(\"sink\") end"
+        }
         text += """
             local count, out = 0, stream.chan(4)
             outs["\(id)"] = out
@@ -197,7 +201,8 @@ struct CleanupScript {
         func raise(_ at: String) -> String {
             guard phase == at else { return "" }
             if at == "process" {
-                return "calls = calls + 1 if calls == \(call) then say(\"raised\", \"\(name)\", me, \"process\") error(\"boom\") end"
+                return
+                    "calls = calls + 1 if calls == \(call) then say(\"raised\", \"\(name)\", me, \"process\") error(\"boom\") end"
             }
             return "say(\"raised\", \"\(name)\", me, \"\(at)\") error(\"boom\")"
         }
@@ -239,7 +244,8 @@ struct CleanupScript {
               \(result)
             end
             """
-        let method = ["map": "map", "each": "each", "flatMap": "flat_map", "filter": "filter", "process": "stage"]["\(stage.kind)"]!
+        let method = ["map": "map", "each": "each", "flatMap": "flat_map", "filter": "filter", "process": "stage"][
+            "\(stage.kind)"]!
         return """
             do
             local me, calls, mine = 0, 0
@@ -248,8 +254,7 @@ struct CleanupScript {
                 me = new()
                 say("setup", "\(name)", me)
                 slow:reserve(1)
-                local kept = limit:acquire("1us")
-                if kept then kept:close() end
+                do local kept <close> = limit:acquire("1us") end
                 stream.ticker("1h")
                 mine = stream.context():without_cancel():with_cancel()
                 say("asked", "\(name)", me)

@@ -39,7 +39,8 @@ final class FaultSource: HostSource {
                 ledger.fire("the source of \(pipeline.id) ends", harms: nil)
                 return
             case .delivers(garbageAt: n):
-                ledger.fire("the source of \(pipeline.id) delivers garbage", harms: pipeline.skipsErrors ? nil : pipeline.id)
+                ledger.fire(
+                    "the source of \(pipeline.id) delivers garbage", harms: pipeline.skipsErrors ? nil : pipeline.id)
                 if !outlet.reject("garbage of \(pipeline.id)", text: "\u{1}\u{2}") {
                     throw ConnectorError("garbage of \(pipeline.id)")
                 }
@@ -51,7 +52,8 @@ final class FaultSource: HostSource {
             if isStopped.load(ordering: .relaxed) { return }
             let id = pipeline.base + 1 + n
             guard let place = outlet.reserve(size: 16) else { return }
-            place.storeBytes(of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
+            place.storeBytes(
+                of: msg_header(size: 16, kind: UInt8(MSG_INTEGER), flags: 0, shape: 0), as: msg_header.self)
             place.storeBytes(of: Int64(id), toByteOffset: 8, as: Int64.self)
             ledger.note("made", pipeline.id, id)
         }

@@ -62,7 +62,7 @@ final class FaultLedger: Sendable {
             let call = (book.calls[point] ?? 0) + 1
             book.calls[point] = call
             guard let code = plan[point]?.first(where: { $0.call == call })?.code else { return 0 }
-            let id = id < 0 ? 0 : id, own = Self.pipeline(of: point)
+            let own = Self.pipeline(of: point)
             book.fired.append("\(point) call \(call) of \(id): \(code)")
             switch code {
             case 1, 3, 4:
@@ -73,7 +73,7 @@ final class FaultLedger: Sendable {
                 {
                     book.harmed.insert(own)
                 }
-                if id > 0 { book.seen["raised", default: [:]][point, default: [:]][id, default: 0] += 1 }
+                if id >= 0 { book.seen["raised", default: [:]][point, default: [:]][id, default: 0] += 1 }
             case 100...: book.harmed.insert("p\(code - 99)")
             default: break
             }

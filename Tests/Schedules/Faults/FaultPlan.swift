@@ -36,6 +36,9 @@ struct FaultPipeline {
     var stages: [FaultStage] = []
     var sink = Sink.function
     var skipsErrors = false
+    /// What follows a failure where that is more than to skip the value.
+    enum Policy { case plain, letters, retry, restart }
+    var policy = Policy.plain
     /// Of its context, milliseconds; 0: none.
     var deadline = 0
     var sourceFault = FaultSource.Fault.none
@@ -103,6 +106,7 @@ struct FaultPlan {
         let count = 1 + dice.below(3)
         for number in 1...count { pipelines.append(pipeline(number, isLast: number == count)) }
         besides = dice.below(3)
+        for index in pipelines.indices where pipelines[index].skipsErrors { setPolicy(index) }
         if !dice.chance(8) { for _ in 0..<1 + dice.below(3) { strike() } }  // one in eight is left alone
     }
 
@@ -126,7 +130,8 @@ struct FaultPlan {
             let stage = stage("\(result.id)s\(index)", result)
             result.stages.append(stage)
         }
-        result.sink = isLast || dice.chance(2)
+        result.sink =
+            isLast || dice.chance(2)
             ? dice.pick([.function, .function, .channel(dice.below(4)), .host, .collect]) : .next(dice.pick([0, 1, 8]))
         if case .next = result.sink {  // what it passes on has to be numbered one by one
             result.stages.removeAll { stage in
@@ -146,6 +151,19 @@ struct FaultPlan {
             }
         }
         return result
+    }
+
+    /// A policy that all of its stages can have.
+    private mutating func setPolicy(_ index: Int) {
+        let stages = pipelines[index].stages
+        let isFused = stages.contains(where: \.isFused)
+        let begins = stages.contains { [.process, .reduce].contains($0.kind) } || pipelines[index].source == .generator
+        switch dice.below(6) {
+        case 0: pipelines[index].policy = .letters
+        case 1 where !isFused: pipelines[index].policy = .retry
+        case 2 where !isFused && !begins: pipelines[index].policy = .restart
+        default: break
+        }
     }
 
     private mutating func stage(_ name: String, _ pipeline: FaultPipeline) -> FaultStage {
@@ -228,7 +246,8 @@ struct FaultPlan {
             if !pipelines[index].stages.isEmpty { pipelines[index].stages[0].isFused = false }
             let n = dice.below(pipelines[index].count + 1)
             pipelines[index].sourceFault = dice.pick([
-                .fails(n), .stalls(n), .isSlow(1 + dice.below(9)), .ends(n), .delivers(garbageAt: n),
+                .fails(n), .stalls(n), .isSlow(1 + dice.below(9)), .ends(n),
+                pipelines[index].policy == .plain ? .delivers(garbageAt: n) : .ends(n),
             ])
         default:
             if case .next = pipelines[index].sink { return }
@@ -236,7 +255,8 @@ struct FaultPlan {
             pipelines[index].sink = .host
             let n = dice.below(pipelines[index].count + 1)
             pipelines[index].sinkFault = dice.pick([
-                .failsToOpen, .fails(n), .failsToFlush(n), .failsToClose, .stalls(n), .isSlow(1 + dice.below(9)), .breaks(n),
+                .failsToOpen, .fails(n), .failsToFlush(n), .failsToClose, .stalls(n), .isSlow(1 + dice.below(9)),
+                .breaks(n),
             ])
         }
     }

@@ -59,7 +59,9 @@ package final class FaultRun {
     private func start(_ scheduler: SeededScheduler) -> Run {
         let ledger = ledger, plan = plan
         @Sendable func pipeline(_ kind: String) throws(ConnectorError) -> FaultPipeline {
-            guard let found = plan.pipelines.first(where: { $0.id == kind }) else { throw ConnectorError("there is no '\(kind)'") }
+            guard let found = plan.pipelines.first(where: { $0.id == kind }) else {
+                throw ConnectorError("there is no '\(kind)'")
+            }
             return found
         }
         var environment = RunEnvironment(

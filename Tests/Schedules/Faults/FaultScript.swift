@@ -56,7 +56,7 @@ struct FaultScript {
         local limit = stream.concurrency { limit = 2 }
         local bucket = stream.token_bucket { rate = 2000, burst = 5 }
         local keep = stream.context():without_cancel()
-        local pipelines, tasks, drops, nexts = {}, {}, {}, {}
+        local pipelines, tasks, drops, nexts, letters = {}, {}, {}, {}, {}
         local function drain(id, p, feed)
           tasks[#tasks + 1] = keep:run(function()
             return stream.go(function()
@@ -93,6 +93,13 @@ struct FaultScript {
               note("shed", id, v)
             end
           end
+          for id, ch in pairs(letters) do
+            while true do
+              local letter = ch:try_recv()
+              if letter == nil then break end
+              note("dead", id, letter.value)
+            end
+          end
           stream.sleep("100ms")  -- a collect returns when its context ends, its pipeline ends a little later
           stream.host.stat("limit", "free", limit:available())
         end)
@@ -111,6 +118,7 @@ struct FaultScript {
         isRecord = false
         hasQueue = false
         var text = "do\nlocal feed\n"
+        if pipeline.policy == .letters { text += "letters[\"\(id)\"] = stream.chan(1000)\n" }
         let source: String
         switch pipeline.source {
         case .range: source = "stream.range(\(base + 1), \(last))"
@@ -144,11 +152,11 @@ struct FaultScript {
                 """
             source = "feed"
         case .host: source = "stream.source(\"\(id)\")"
-        case .pipeline: 
+        case .pipeline:
             text += "feed = nexts[\(pipeline.number - 1)]\n"
             source = "feed"
         }
-        text += "local p = stream.from(\(source), { on_error = \"\(pipeline.skipsErrors ? "skip" : "stop")\" })\n"
+        text += "local p = stream.from(\(source), { on_error = \(policy(pipeline)) })\n"
         for stage in pipeline.stages { text += write(stage, pipeline) }
         switch pipeline.sink {
         case .function: text += start("p:to(function(v) act(\"\(id)sink\", v) sunk(\"\(id)\", v) end)")
@@ -192,6 +200,15 @@ struct FaultScript {
 
         func start(_ end: String) -> String {
             "p = ctxs[\(pipeline.number)]:run(function() return \(end) end)\n"
+        }
+    }
+
+    private func policy(_ pipeline: FaultPipeline) -> String {
+        switch pipeline.policy {
+        case .plain: pipeline.skipsErrors ? "\"skip\"" : "\"stop\""
+        case .letters: "{ to = letters[\"\(pipeline.id)\"] }"
+        case .retry: "{ retry = 2, backoff = \"1ms\", otherwise = \"skip\" }"
+        case .restart: "{ restart = 50, within = \"1m\" }"
         }
     }
 

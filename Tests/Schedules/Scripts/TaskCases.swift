@@ -134,7 +134,7 @@ extension Families {
                 """,
             output: [
                 "nil\tworker \"bad\" (script.lua:3): script.lua:3: boom", "nil\tcanceled",
-                "nil\tworker \"greedy\" (script.lua:6): memory limit of 1MB exceeded (memory = \"2MB\" would raise it)",
+                "nil\tworker \"greedy\" (script.lua:6): script.lua:6: memory limit of 1MB exceeded (memory = \"2MB\" would raise it)",
             ]),
         SeededCase(
             name: "a once function runs once for all workers",

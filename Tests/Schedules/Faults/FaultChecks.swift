@@ -96,7 +96,7 @@ extension FaultRun {
         // What may come: of all numbers that its source can have made.
         let possible: Set<Int> =
             upstream.map { Set((book.seen["tapped"]?[$0.id] ?? [:]).keys) } ?? Set(p.base + 1..<p.base + 1 + p.count)
-        let (tokens, filterable, consumable) = p.expected(possible)
+        let (tokens, filterable, _) = p.expected(possible)
         var arrived: Set<FaultToken> = [], count = 0
         for place in p.places {
             let arrivals =
@@ -245,7 +245,6 @@ extension FaultRun {
             default: break
             }
         }
-        _ = consumable
     }
 
     private func isNext(_ p: FaultPipeline) -> Bool { if case .next = p.sink { true } else { false } }

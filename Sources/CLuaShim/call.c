@@ -43,8 +43,14 @@ bool shim_new_table(lua_State *L) {
     return lua_pcall(L, 0, 1, 0) == LUA_OK;
 }
 
+/* Raises where there should be a table: what stands there is the error of one that could not be made. [-0, +0, v] */
+static void want_table(lua_State *L) {
+    if (lua_type(L, 1) != LUA_TTABLE) luaL_error(L, "not enough memory");
+}
+
 /* stack: table, value, name (light userdata). [-3, +0, m] */
 static int set_field_body(lua_State *L) {
+    want_table(L);
     lua_pushstring(L, lua_touserdata(L, 3));
     lua_insert(L, 2);
     lua_settop(L, 3);
@@ -64,6 +70,7 @@ bool shim_set_field(lua_State *L, int table, const char *name) {
 
 /* stack: table, name. [-2, +1, m] */
 static int get_field_body(lua_State *L) {
+    want_table(L);
     shim_record *r = shim_record_of(L, 1);
     if (r != NULL) shim_record_fill(L, 1, r);
     lua_pushstring(L, lua_touserdata(L, 2));
@@ -98,7 +105,11 @@ bool shim_settle(lua_State *L, int index) {
     return lua_pcall(L, 1, 0, 0) == LUA_OK;
 }
 
-bool shim_next(lua_State *L, int table) { return lua_next(L, table) != 0; }
+bool shim_next(lua_State *L, int table) {
+    if (lua_type(L, table) == LUA_TTABLE) return lua_next(L, table) != 0;
+    lua_pop(L, 1);
+    return false;
+}
 
 int shim_load(lua_State *L, const char *source, size_t length, const char *chunk_name) {
     return luaL_loadbufferx(L, source, length, chunk_name, "t");
@@ -136,6 +147,7 @@ void shim_push_ref(lua_State *L, int reference) { lua_rawgeti(L, LUA_REGISTRYIND
 /* stack: table, value, index. [-3, +0, m] */
 static int set_index_body(lua_State *L) {
     lua_Integer index = lua_tointeger(L, 3);
+    want_table(L);
     lua_settop(L, 2);
     lua_rawseti(L, 1, index);
     return 0;
@@ -166,12 +178,9 @@ static void record(lua_State *L, int names, const char *name) {
 /* stack: module, name (light userdata). [-2, +0, m] */
 static int record_library_body(lua_State *L) {
     const char *name = lua_touserdata(L, 2);
+    want_table(L);
     lua_settop(L, 1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_stdlib); /* 2 */
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_modules);
-    lua_pushvalue(L, 1);
-    lua_setfield(L, -2, name);
-    lua_pop(L, 1);
     lua_pushnil(L);
     while (lua_next(L, 1)) {
         if (lua_type(L, -2) == LUA_TSTRING) {
@@ -195,6 +204,9 @@ static int record_library_body(lua_State *L) {
         lua_insert(L, -2);
         record(L, 2, lua_tostring(L, -2));
     }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &shim_key_modules); /* last: what is there is whole */
+    lua_pushvalue(L, 1);
+    lua_setfield(L, -2, name);
     return 0;
 }
 
@@ -207,6 +219,8 @@ bool shim_record_library(lua_State *L, const char *name) {
 }
 
 void shim_mark_array(lua_State *L) {
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return;
     if (!shim_settle(L, -1)) {
         lua_pop(L, 1);
         return;

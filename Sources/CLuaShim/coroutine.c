@@ -61,17 +61,32 @@ static void push_parked(lua_State *L) {
     lua_rawsetp(L, LUA_REGISTRYINDEX, &shim_key_parked);
 }
 
+struct parking { lua_State *co; void *contexts; };
+
+/* [-1, +0, m] */
+static int park_body(lua_State *L) {
+    struct parking *p = lua_touserdata(L, 1);
+    push_parked(L);
+    luaL_checkstack(p->co, 1, "contexts");
+    lua_pushthread(p->co);
+    lua_xmove(p->co, L, 1);
+    shim_push_object(L, vm_of(L)->host->type_of(p->contexts), p->contexts);
+    lua_rawset(L, -3);
+    return 0;
+}
+
 /* `co` runs no more, and stays in contexts that it entered: whoever resumed it is not in them. [-0, +0, m] */
 static void park(lua_State *L, shim_vm *vm, lua_State *co, int depth, bool keeps) {
-    void *parked = vm->host->park(vm, depth, keeps);
-    if (parked == NULL || !lua_checkstack(co, 1)) return;
-    push_parked(L);
-    lua_pushthread(co);
-    lua_xmove(co, L, 1);
-    shim_push_object(L, vm->host->type_of(parked), parked);
-    vm->host->release(parked);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
+    struct parking p = {co, vm->host->park(vm, depth, keeps)};
+    if (p.contexts == NULL) return;
+    int status = LUA_ERRMEM;
+    if (lua_checkstack(L, 4)) { /* protected: the reference to the contexts must not be lost */
+        lua_pushcfunction(L, park_body);
+        lua_pushlightuserdata(L, &p);
+        status = lua_pcall(L, 1, 0, 0);
+    }
+    vm->host->release(p.contexts);
+    if (status != LUA_OK) luaL_error(L, "not enough memory");
     vm->has_parked = true;
 }
 

@@ -20,7 +20,10 @@ uint64_t shim_failures_growths(void) { return atomic_load(&growths); }
 static void *allocate_or_fail(void *allocator, void *block, size_t old_size, size_t new_size) {
     if (new_size > (block == NULL ? 0 : old_size)) {
         uint64_t growth = atomic_fetch_add(&growths, 1) + 1;
-        if (growth >= atomic_load(&first) && growth <= atomic_load(&last)) return NULL;
+        if (growth >= atomic_load(&first) && growth <= atomic_load(&last)) {
+            if (atomic_load(&last) == UINT64_MAX) shim_over_memory(allocator);
+            return NULL;
+        }
     }
     return shim_allocate(allocator, block, old_size, new_size);
 }

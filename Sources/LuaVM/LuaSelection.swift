@@ -39,7 +39,8 @@ public struct LuaSelection {
 
 extension LuaStack {
     /// Pushes `select(cases)`, which reads the cases and calls `function`: see `shim_push_select`.
-    public func pushSelect(_ function: LuaFunction, channels: LuaObjectType) {
-        _ = shim_push_select(state, function, channels.pointer)
+    @discardableResult
+    public func pushSelect(_ function: LuaFunction, channels: LuaObjectType) -> Bool {
+        shim_push_select(state, function, channels.pointer)
     }
 }

@@ -101,17 +101,35 @@ public struct LuaStack {
         value.withUTF8 { _ = shim_push_bytes(state, $0.baseAddress, $0.count) }
     }
     public func push(_ value: UnsafeRawBufferPointer) { _ = shim_push_bytes(state, value.baseAddress, value.count) }
-    public func push(_ function: LuaFunction) { _ = shim_push_function(state, function) }
-    public func pushTable() { _ = shim_new_table(state) }
+    /// As the next ones that return whether there was memory: if not, an error value in its place.
+    @discardableResult
+    public func push(_ function: LuaFunction) -> Bool { shim_push_function(state, function) }
+    @discardableResult
+    public func pushTable() -> Bool { shim_new_table(state) }
 
-    /// Sets a field of the table at `table` to the popped value, without metamethods.
-    public func setField(_ table: Int32, _ name: String) { _ = shim_set_field(state, table, name) }
+    /// Sets a field of the table at `table` to the popped value, without metamethods. False: no memory.
+    @discardableResult
+    public func setField(_ table: Int32, _ name: String) -> Bool {
+        if shim_set_field(state, table, name) { return true }
+        pop()
+        return false
+    }
     /// Sets element `index` of the table at `table` to the popped value, without metamethods.
-    public func setIndex(_ table: Int32, _ index: Int64) { _ = shim_set_index(state, table, index) }
-    /// Records the table on top, which stays there, as a module of the embedded library.
-    public func recordLibrary(_ name: StaticString) {
+    @discardableResult
+    public func setIndex(_ table: Int32, _ index: Int64) -> Bool {
+        if shim_set_index(state, table, index) { return true }
+        pop()
+        return false
+    }
+    /// Records the table on top, which stays there, as a module of the embedded library. False: no memory.
+    @discardableResult
+    public func recordLibrary(_ name: StaticString) -> Bool {
         // the name is kept by address for the duration of the call only
-        _ = shim_record_library(state, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
+        if shim_record_library(state, UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)) {
+            return true
+        }
+        pop()
+        return false
     }
     /// Marks the table on top as an array.
     public func markArray() { shim_mark_array(state) }

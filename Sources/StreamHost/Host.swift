@@ -228,7 +228,9 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
         run = Run(scheduler: scheduler, environment: environment) { [self] result in
             // On one of the scheduler's threads, which cannot stop itself.
             spawnDetached(stack: 256 << 10) { [self] in
-                output.drain(timeout: 5_000_000_000)
+                // What nobody reads does not keep a run that was cancelled.
+                let isCut = result.report.ending != .natural && result.report.ending != .drained
+                output.drain(timeout: isCut ? 1_000_000_000 : 5_000_000_000)
                 errors.drain(timeout: 1_000_000_000)
                 scheduler.stop()
                 var result = result

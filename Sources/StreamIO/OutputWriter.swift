@@ -357,7 +357,7 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
         }
     }
 
-    private var canceledError: ConnectorError { ConnectorError("cannot write \(name): canceled") }
+    private var canceledError: ConnectorError { ConnectorError("cannot write \(name): canceled", isCancellation: true) }
 
     private func withLock<R>(_ body: () -> R) -> R {
         pthread_mutex_lock(mutex)

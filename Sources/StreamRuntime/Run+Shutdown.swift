@@ -25,9 +25,11 @@ final class Inspection: @unchecked Sendable {  // `lock`
     }
 
     /// In the order in which they were asked.
-    var found: [RunReport.Stuck] {
+    /// - Parameter isOver: the run has ended: who has not answered by then has come to its end first.
+    func found(isOver: Bool) -> [RunReport.Stuck] {
         lock.withLock {
-            (answers + silent.map { ($0.key, [$0.value]) }).sorted { $0.order < $1.order }.flatMap(\.found)
+            let unknown = isOver ? [] : silent.map { (order: $0.key, found: [$0.value]) }
+            return (answers + unknown).sorted { $0.order < $1.order }.flatMap(\.found)
         }
     }
 }

@@ -391,7 +391,9 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public var runningPipelines: [String] { lock.withLock { pipelines.inOrder }.map(\.spec.place) }
 
     /// What there is to tell of it now: of a run that has not ended, too.
-    public func currentReport() -> RunReport {
+    public func currentReport() -> RunReport { report(isOver: false) }
+
+    private func report(isOver: Bool) -> RunReport {
         let running = lock.withLock { pipelines.inOrder }.map(\.report)
         let now = scheduler.now
         return lock.withLock {
@@ -399,8 +401,8 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
             report.ending = shutdown.ending == .natural && isDraining ? .drained : shutdown.ending
             report.duration = now - began
             report.pipelines = reports.all + running
-            report.stuck = shutdown.stuck?.found ?? []
-            report.stopped = shutdown.stopped?.found ?? []
+            report.stuck = shutdown.stuck?.found(isOver: isOver) ?? []
+            report.stopped = shutdown.stopped?.found(isOver: isOver) ?? []
             return report
         }
     }
@@ -492,7 +494,7 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         for problem in lock.withLock({ misaccounted }) {
             fail(ScriptFailure(message: "\(problem) (a bug of streamhost's)"))
         }
-        let report = currentReport()
+        let report = report(isOver: true)
         let (result, left, tickers) = lock.withLock {
             isOver = true
             self.result.report = report

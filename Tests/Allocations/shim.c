@@ -5,7 +5,8 @@
  *     shim [NAME [KIND [NUMBER]]]           only these; prints how each run ended
  *
  * Kinds: `collect`, a growth of Lua's memory is refused once, and Lua collects and tries again; `lua`, it is refused twice,
- * and Lua raises; `end`, it and all after it are refused; `host`, a malloc, calloc or realloc of our C code fails. (Those of
+ * and Lua raises; `end`, it and all after it are refused, and the state is
+ * stopped, as past four times its limit; `host`, a malloc, calloc or realloc of our C code fails. (Those of
  * Swift do not fail: its runtime ends the process.)
  *
  * Each run ends in success or an error, never in a crash. Then the state is used again, without a failure, and must do what
@@ -113,7 +114,8 @@ static void one(const script *s, int kind, uint64_t number, bool loud) {
     if (kind == CLEAN) must(vm != NULL && (status == LUA_OK || may_raise(s)), "%s does not work: %s", s->name, fuzz_error());
     if (vm != NULL) {
         must(lua_gettop(vm->L) == 0, "%s %s %lu: %d values are left on the stack", s->name, kinds[kind], number, lua_gettop(vm->L));
-        status = run(vm, s);
+        bool stopped = shim_vm_over(vm) == SHIM_OVER_MEMORY; /* then its worker is dropped, as it is after a limit */
+        status = stopped ? LUA_OK : run(vm, s);
         must(status == LUA_OK || may_raise(s), "%s %s %lu: the state is of no use any more: %s", s->name, kinds[kind], number,
              fuzz_error());
         fuzz_end(vm);

@@ -94,11 +94,14 @@ struct AttackRunner: ParsableCommand {
         leave(failed == 0)
     }
 
-    /// What the process keeps once it has it: the library's chunks, threads' caches, the symbols of keys.
+    /// What the process keeps once it has it: the library's chunks, threads' caches, the symbols of keys, and what malloc does
+    /// not give back of what was large.
     private func warmUp() {
         let harmless = Attack(.values, "none", prints: ["1"], "print(1)")
-        let symbols = Corpus.all.filter { $0.name == "keys that are always new" }
-        for attack in [harmless, harmless] + symbols { _ = attack.run(patience: patience) }
+        let kept = ["keys that are always new", "one that doubles", "concat", "many channels"]
+        for attack in [harmless, harmless] + Corpus.all.filter({ kept.contains($0.name) }) {
+            _ = attack.run(patience: patience)
+        }
         attack_trim_heap()
     }
 

@@ -70,7 +70,7 @@ import Testing
         if end == .returned {
             #expect(state.lines == ["false\tresulting string too large"])
         } else {
-            #expect(end == .stopped && state.vm.isOverMemory)
+            #expect(end == .stopped && state.vm.over == .memory)
         }
         #expect(state.vm.memory.peak < 4 << 20)
     }

@@ -6,6 +6,14 @@ extension Families {
         Family("shutdown: scripts drawn by the seed, ended at any step", share: 600) { schedule(ShutdownRun(seed: $0)) }
     ]
 
+    package static let stops = [
+        Family("shutdown: what waits for ever is cancelled, then stopped, and named", share: 200) { seed in
+            let run = StopRun(seed: seed)
+            run.run()
+            return Schedule(trace: run.trace, failures: run.failures)
+        }
+    ]
+
     package static let plantedInShutdowns = [
         PlantedBug("a teardown that runs twice", symptom: "teardown:") {
             schedule(ShutdownRun(seed: $0, fault: .teardownTwice))

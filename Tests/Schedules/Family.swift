@@ -58,7 +58,8 @@ package enum Families {
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 
     package static let all =
-        channels + selects + contexts + limiters + shutdowns + faults + scripts(cases) + scripts(oneWorkerCases, share: 10)
+        channels + selects + contexts + limiters + shutdowns + stops + accounts + faults + scripts(cases)
+        + scripts(oneWorkerCases, share: 10)
         + scripts(memoryLimitCases, share: 10)  // filling a state up to its limit takes its time
 
     package static let channels = [
@@ -81,7 +82,7 @@ package enum Families {
 
     package static let planted =
         plantedInChannels + plantedInSelects + plantedInContexts + plantedInLimiters + plantedInShutdowns
-        + plantedInFaults
+        + plantedInFaults + plantedInAccounts
 
     private static let plantedInChannels = [
         plantedInChannel("a lost wake-up", .lostWakeUp, symptom: "waits"),

@@ -45,6 +45,7 @@ import Testing
         let worker = Worker(run: run, name: "worker") { worker in
             _ = worker.open(memoryLimit: 0)
             worker.stageOutput = channel
+            worker.countsPut = true
             _ = script.withUnsafeBytes { worker.vm.load($0, name: "@script.lua") }
             HostAPI.push(worker.vm.main, channel)
             worker.start(from: worker.vm.main, arguments: 1, context: run.context, origin: "script.lua") { _, _ in }

@@ -139,7 +139,7 @@ private func fails(_ outcome: Outcome, _ text: String, _ location: SourceLocatio
         running.send(SIGTERM)
         let outcome = running.finish()
         #expect(outcome.output == "one\ntwo\n")
-        #expect(outcome.errors == "")
+        #expect(outcome.errors.hasSuffix("s: drained\n  script.lua:2  2 created, 2 delivered\n"))
         #expect(outcome.status == 143)
     }
 

@@ -217,7 +217,7 @@ import Testing
                 print(p:wait(), n > 10)
                 """)
         #expect(outcome.lines == ["true\ttrue"])
-        #expect(outcome.errors == "")
+        #expect(outcome.errors.contains("s: drained\n  script.lua:3  "))
     }
 
     @Test func aMerge_usesUpWhatItMerges_andAPipelineWithoutEndIsReported() throws {

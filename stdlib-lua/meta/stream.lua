@@ -86,9 +86,12 @@ local stream = {}
 ---@field drops stream.Drops
 ---@field created integer
 ---@field delivered integer
+---@field consumed integer
 ---@field filtered integer
 ---@field failed integer
 ---@field dropped integer
+---@field dead_lettered integer
+---@field returned integer
 ---@field stages stream.StageStats[]
 
 ---@class stream.StageOptions

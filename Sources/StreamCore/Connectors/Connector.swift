@@ -9,8 +9,13 @@ public struct ConnectorError: Error, CustomStringConvertible, Sendable {
     public let isBrokenPipe: Bool
     /// It is about a value rather than the connector: the message shall say which pipeline the value was in.
     public let concernsValue: Bool
+    /// It gave up because it was told to: in a pipeline that has ended that is no failure.
+    public let isCancellation: Bool
 
-    public init(_ description: String, isBrokenPipe: Bool = false, concernsValue: Bool = false) {
+    public init(
+        _ description: String, isBrokenPipe: Bool = false, concernsValue: Bool = false, isCancellation: Bool = false
+    ) {
+        self.isCancellation = isCancellation
         self.description = description
         self.isBrokenPipe = isBrokenPipe
         self.concernsValue = concernsValue

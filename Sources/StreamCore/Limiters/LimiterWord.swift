@@ -69,6 +69,8 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
         return WordPair(first: UInt(UInt64(bitPattern: state.anchor)), second: UInt(second))
     }
 
+    private static let slotsOffset = MemoryLayout<limiter_word>.offset(of: \limiter_word.slots) ?? 16
+
     // MARK: Under the limiter's lock
 
     /// From now on nobody else changes the word; what it says.
@@ -94,9 +96,9 @@ struct LimiterWord: ~Copyable, @unchecked Sendable {  // the pair is atomic, the
         var epoch = second >> 2 & Self.epochMask
         if let slot {
             epoch = (epoch + 1) & Self.epochMask
-            withUnsafeMutablePointer(to: &pointer.pointee.slots) {
-                $0.withMemoryRebound(to: limiter_slot.self, capacity: 2) { $0[Int(epoch & 1)] = slot.parameters }
-            }
+            // By its place, as the word in front of it is read meanwhile: `pointee` would be an access to both.
+            let slots = UnsafeMutableRawPointer(pointer) + Self.slotsOffset
+            slots.assumingMemoryBound(to: limiter_slot.self)[Int(epoch & 1)] = slot.parameters
         }
         pair.pointee.store(Self.encode(state, epoch: epoch, isSlow: isSlow), ordering: .sequentiallyConsistent)
     }

@@ -58,7 +58,10 @@ extension HostAPI {
                         + "\(worker.run.environment.scriptPath)`")
             }
             // Loading records it as what require returns, so this asks again.
-            loadLibrary(worker, stack)
+            guard loadLibrary(worker, stack) else {
+                stack.push("not enough memory")
+                return LuaResult.raise
+            }
             stack.push("return require '\(name)'")
             stack.push("=[stream]")
             return 2

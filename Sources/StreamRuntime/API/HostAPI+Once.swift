@@ -129,6 +129,11 @@ extension HostAPI {
             return misuse(worker, stack, "a once function expected a task to run in")
         }
         if let raised = cannotWait(worker, stack, "a once function") { return raised }
+        // Before the once function is this task's to run: for want of memory it would be nobody's.
+        if worker.onceFirst == 0, !loadLibrary(worker, worker.vm.main) {
+            stack.push("not enough memory")
+            return LuaResult.raise
+        }
         switch once.call(task) {
         case .results(let results): return push(results, stack)
         case .raise(let error):
@@ -139,7 +144,6 @@ extension HostAPI {
                 worker, stack, "the once function of \(once.place) calls itself: it would wait for its own result")
         case .wait: return wait(worker, stack, .host(OnceWait(once)))
         case .run:
-            if worker.onceFirst == 0 { loadLibrary(worker, worker.vm.main) }
             let run = OnceRun(once: once)
             task.onceRuns.append(run)
             stack.setTop(0)

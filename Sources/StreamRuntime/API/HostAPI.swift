@@ -71,22 +71,29 @@ enum HostAPI {
         stack.pop()
     }
 
-    /// Loads the embedded library into the state, once; it is what `require "stream"` returns.
-    static func loadLibrary(_ worker: Worker, _ stack: LuaStack) {
+    /// Loads the embedded library into the state, once; it is what `require "stream"` returns. False: no memory.
+    @discardableResult
+    static func loadLibrary(_ worker: Worker, _ stack: LuaStack) -> Bool {
         let top = stack.top
-        guard push(stack, libraryChunk: "stream", worker) else { return }
-        stack.pushTable()
+        defer { stack.setTop(top) }
+        guard push(stack, libraryChunk: "stream", worker), stack.pushTable() else { return false }
         for (name, function) in functions {
-            stack.push(function)
-            stack.setField(-2, name)
+            guard stack.push(function), stack.setField(-2, name) else { return false }
         }
-        stack.pushSelect(select, channels: channelType)
-        stack.setField(-2, "select")
-        let failure = stack.call(arguments: 1, results: 1)
-        precondition(failure == nil, "the embedded library fails: \(failure ?? "")")
-        stack.recordLibrary("stream")
+        guard stack.pushSelect(select, channels: channelType), stack.setField(-2, "select") else { return false }
+        if let failure = stack.call(arguments: 1, results: 1) {
+            precondition(isNoMemory(failure, worker), "the embedded library fails: \(failure)")
+            return false
+        }
+        guard stack.recordLibrary("stream") else { return false }
         stack.setTop(top)
         if worker.run.environment.test != nil { loadTestLibrary(worker, stack) }
+        return true
+    }
+
+    /// Else it is a fault of the library.
+    private static func isNoMemory(_ problem: String, _ worker: Worker) -> Bool {
+        problem.contains("not enough memory") || worker.vm.over == .memory
     }
 
     /// What `stream.lua` has kept for `require "stream.test"`.
@@ -104,18 +111,23 @@ enum HostAPI {
     }
 
     /// Pushes an embedded chunk as a function. All are named "=[stream...": their lines are not the script's. False: there
-    /// is none.
+    /// is none, or no memory for it.
     private static func push(_ stack: LuaStack, libraryChunk name: String, _ worker: Worker) -> Bool {
         guard let source = worker.run.environment.library(name) else { return false }
         if let compiled = compiledChunks.find(name, source) {
             let problem = compiled.withUnsafeBytes { stack.load(compiled: $0, name: "=[\(name)]") }
-            precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
-            return true
+            return isLoaded(problem, worker)
         }
         let problem = source.withUnsafeBytes { stack.load($0, name: "=[\(name)]") }
-        precondition(problem == nil, "the embedded library does not load: \(problem ?? "")")
+        guard isLoaded(problem, worker) else { return false }
         if let compiled = stack.compiled() { compiledChunks.keep(name, source, compiled) }
         return true
+    }
+
+    private static func isLoaded(_ problem: String?, _ worker: Worker) -> Bool {
+        guard let problem else { return true }
+        precondition(isNoMemory(problem, worker), "the embedded library does not load: \(problem)")
+        return false
     }
 
     /// Parsing the library takes longer than all else that a short run does.
@@ -126,7 +138,10 @@ enum HostAPI {
         let stack = LuaStack(state)
         let name = "stream." + (stack.string(1) ?? "")
         guard push(stack, libraryChunk: name, Worker.of(vm)) else {
-            preconditionFailure("the embedded library has no part \(name)")
+            precondition(
+                Worker.of(vm).run.environment.library(name) != nil, "the embedded library has no part \(name)")
+            stack.push("not enough memory")
+            return LuaResult.raise
         }
         return 1
     }

@@ -390,7 +390,7 @@ extension PipelineRun {
             take(counts.taken, from: input)
             leave(counts.left, in: input)
             drop(counts.lost)
-            if let failure, !failure.isBrokenPipe {
+            if let failure, !failure.isBrokenPipe, !(failure.isCancellation && context.reason != nil) {
                 fail((failure.concernsValue ? "the sink of \(place): " : "") + failure.description)
             }
             partEnded()

@@ -418,7 +418,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             if computing.load(ordering: .relaxed) == 0 {
                 computing.store(Self.identity(task), ordering: .sequentiallyConsistent)
                 checkGrace(of: task)
-                if task.deadlines?.resumed() ?? false { vm.kill() }  // the hook looks at it again, and says which value it is
+                // The hook looks at it again, and says which value it is.
+                if task.deadlines?.resumed() ?? false { vm.kill() }
             }
             LuaVM.setEntered(vmPointer, task.entered)
             let resumption = LuaVM.resume(vmPointer, task.stack, arguments: arguments)
@@ -526,7 +527,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks() {
-        for task in orderedTasks where task.ports == nil && !task.isOver && task.waiter.claimCurrent() {
+        // What drives a stage and waits in its ports ends by its pipeline's context.
+        for task in orderedTasks
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.waiter.claimCurrent() {
             task.waiter.outcome = .ended(task.context.reason ?? .canceled)
             task.waiter.dropOutbox()
             if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }

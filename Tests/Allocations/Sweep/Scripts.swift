@@ -1,3 +1,4 @@
+// swift-format-ignore-file: the lines of the scripts are as long as they are.
 // The scripts that are swept: each API function of the library, in a few lines.
 
 struct SweptScript {
@@ -16,15 +17,16 @@ private func pipeline(_ name: String, _ stages: String, _ end: String = ":collec
 
 let sweptScripts: [SweptScript] =
     [
-        SweptScript("library", "local s = require 'stream' assert(require('helper').double(2) == 4) print(pcall(require, 'none'))"),
+        SweptScript(
+            "library",
+            "local s = require 'stream' assert(require('helper').double(2) == 4) print(pcall(require, 'none'))"),
         SweptScript(
             "channels",
             """
-            local c = stream.chan(2) c:send({ a = 1, c }) c:try_send('x') assert(not c:try_send(3))
-            local t = c:recv() assert(t.a == 1) c:try_recv() c:recv(0.01) c:send(c) print(#c, c:capacity(), c)
-            c:close() for v in c:range() do assert(v == c) end print(c:is_closed(), c:send(1), c:recv())
-            local r = stream.chan { capacity = 1, overflow = 'drop_oldest', on_drop = stream.chan(4) }
-            for i = 1, 4 do r:send({ i }) end print(pcall(c.send, 5))
+            local c = stream.chan(2) c:send({ a = 1, stream.chan(1) }) c:try_send('x') assert(not c:try_send(3))
+            local t = c:recv() assert(t.a == 1) c:try_recv() c:recv(0.01) c:send('last') print(#c, c:capacity(), c)
+            c:close() for v in c:range() do assert(v == 'last') end print(c:is_closed(), c:send(1), c:recv())
+            print(pcall(c.send, 5))
             """),
         SweptScript(
             "rendezvous",
@@ -37,7 +39,7 @@ let sweptScripts: [SweptScript] =
             "select",
             """
             local a, b = stream.chan(1), stream.chan(0)
-            a:send({ 1 }) print(stream.select { { recv = a, run = function(v) return v[1] end }, { recv = b }, { send = b, value = { a } } })
+            a:send({ 1 }) print(stream.select { { recv = a, run = function(v) return v[1] end }, { recv = b }, { send = b, value = { stream.chan(1) } } })
             print(stream.select { { recv = b }, { after = 0.01 } }, stream.select { { recv = b }, { default = true } })
             stream.go(function() b:send('v') end) print(stream.select { { recv = a }, { recv = b } })
             print(pcall(stream.select, { { recv = 5 } }))
@@ -70,8 +72,9 @@ let sweptScripts: [SweptScript] =
             "limiters",
             """
             local b = stream.token_bucket { rate = 100, burst = 2 } print(b:allow(), b:wait(2), b:available(), b:rate())
-            local r = b:reserve(1) print(r, b:set_rate(50), b:set_burst(3)) if r and r.cancel then r:cancel() end
-            print(stream.leaky_bucket { rate = 10 }:wait(), stream.fixed_window { limit = 2, window = 1 }:allow(), stream.sliding_window { limit = 2, window = 1 }:allow())
+            local wait, back = b:reserve(1) print(wait, b:set_rate(50), b:set_burst(3)) back()
+            local k = stream.token_bucket { rate = 10, keys = 4 } print(k:of('a'):allow(), k:of('b'):wait())
+            print(stream.leaky_bucket { rate = 10, capacity = 4 }:wait(), stream.fixed_window { limit = 2, window = 1 }:allow(), stream.sliding_window { limit = 2, window = 1 }:allow())
             """),
         SweptScript(
             "concurrency",
@@ -79,10 +82,16 @@ let sweptScripts: [SweptScript] =
             local c = stream.concurrency { limit = 1 } local p = c:acquire() print(c:acquire(0.01), c:available()) p:release()
             print(c:run(function(a) return a end, 5), pcall(c.run, c, error, 'x'))
             stream.go(function() c:run(stream.sleep, 0.01) end) print(c:run(function() return 1 end))
-            local a = stream.adaptive {} a:report(0.01, true)
+            local a = stream.adaptive { min = 10, max = 100, target = '10ms' } a:report(0.01, true) print(a:rate(), c:of('k'):acquire())
             """),
-        SweptScript("timers", "local t = stream.ticker(0.01) t:recv() t:stop() print(stream.after(0.01):recv(), stream.now(), stream.sleep(0.01))"),
-        SweptScript("once", "local o = stream.once(function() stream.sleep(0.01) return { 1 } end) stream.go(o) print(o()[1], o()[1]) print(pcall(stream.once(error), 'x'))"),
+        SweptScript(
+            "timers",
+            "local t = stream.ticker(0.01) t:recv() t:close() print(stream.after(0.01):recv(), stream.now(), stream.sleep(0.01))"
+        ),
+        SweptScript(
+            "once",
+            "local o = stream.once(function() stream.sleep(0.01) return { 1 } end) stream.go(o) print(o()[1], o()[1]) print(pcall(stream.once(error), 'x'))"
+        ),
         SweptScript(
             "json",
             """
@@ -92,9 +101,11 @@ let sweptScripts: [SweptScript] =
         SweptScript(
             "workers",
             """
-            print(w:start({ 5 }, stream.chan(1)):wait()) print(w:start(error):wait()) local s = w:start('slow') s:cancel() print(s:wait())
+            print(w:start({ 5 }, stream.chan(1)):wait()) print(pcall(w.start, w, error)) print(w:start(5):wait()) local s = w:start('slow') s:cancel() print(s:wait())
             """,
-            before: "local up = { n = 2, deep = { {} } } local w = stream.worker('w', function(a, c) up.n = up.n + 1 if a == 'slow' then stream.sleep(9) end return a[1] + up.n end)"),
+            before:
+                "local up = { n = 2, deep = { {} } } local w = stream.worker('w', function(a, c) up.n = up.n + 1 if a == 'slow' then stream.sleep(9) end return a[1] + up.n end)"
+        ),
         SweptScript(
             "bytes",
             """
@@ -103,34 +114,71 @@ let sweptScripts: [SweptScript] =
             local c = stream.chan(3) c:send('ab\\nc') c:send('d\\n') c:close() for l in stream.reader(c):lines() do print(l) end
             local d = stream.chan(3) local x = stream.writer(d) x:write('abc') x:flush() x:close() print(d:recv())
             """),
-        SweptScript("log", "stream.log.info('x', { a = 1, b = { 2 } }) stream.log.error('y') print({ 1, { 2 } }, 'z', nil) warn('w', 'x')"),
-        SweptScript("host", "print(require('host').echo({ 1, a = { 2 } })) print(stream.duration and stream.duration '5ms')"),
-        SweptScript("errors", "print(pcall(stream.chan, -1)) print(pcall(stream.from, 5)) print(pcall(stream.sleep, 'x')) print(pcall(function() stream.chan(1):nothing() end))"),
+        SweptScript(
+            "log",
+            "stream.log.info('x', { a = 1, b = { 2 } }) stream.log.error('y') print({ 1, { 2 } }, 'z', nil) warn('w', 'x')"
+        ),
+        SweptScript(
+            "host",
+            "local h = stream.host print(h.echo({ 1, 2.5, 'x' })) print(h.echo({ a = { true } }), h.echo(nil), pcall(function() return h.none end))"
+        ),
+        SweptScript(
+            "errors",
+            "print(pcall(stream.chan, -1)) print(pcall(stream.from, 5)) print(pcall(stream.sleep, 'x')) print(pcall(function() stream.chan(1):nothing() end))"
+        ),
         SweptScript(
             "coroutines",
-            "local c = coroutine.wrap(function() stream.sleep(0.01) coroutine.yield(1) error('e') end) print(c(), pcall(c)) print(xpcall(error, function(m) return { m } end, 'x'))"),
+            "local c = coroutine.wrap(function() stream.sleep(0.01) coroutine.yield(1) error('e') end) print(c(), pcall(c)) print(xpcall(error, function(m) return { m } end, 'x'))"
+        ),
         pipeline("map", ":map('m', function(v) return { v } end):filter('f', function(v) return v[1] % 2 == 0 end)"),
-        pipeline("each", ":each('e', function(v) end, { workers = 2 }):map('n', function(v) return v end, { workers = 2, ordered = true })"),
+        pipeline(
+            "each",
+            ":each('e', function(v) end, { workers = 2 }):map('n', function(v) return v end, { workers = 2, ordered = true })"
+        ),
         pipeline("flat-map", ":flat_map('f', function(v, emit) emit(v) emit({ v }) end)"),
         pipeline("stage", ":stage('s', function(input, output) for v in input:range() do output:send({ v }) end end)"),
-        pipeline("scan", ":scan('s', { 0 }, function(s, v) return { s[1] + v } end):reduce('r', 0, function(s, v) return s + v[1] end)"),
+        pipeline(
+            "scan",
+            ":scan('s', { 0 }, function(s, v) return { s[1] + v } end):reduce('r', 0, function(s, v) return s + v[1] end)"
+        ),
         pipeline("take", ":skip(2):take(4):batch { size = 2 }:buffer { capacity = 2 }"),
-        pipeline("keyed", ":map('k', function(v) return { id = v % 3, v = v } end):map('w', function(v) return v.v end, { workers = 2, key = 'id' })"),
-        pipeline("chain", ":map('a', function(v) return { v, x = v } end):map('b', function(v) return v end, { isolated = false }):filter('c', function(v) return v.x > 3 end, { isolated = false })"),
-        pipeline("timeout", ":map('t', function(v) if v == 2 then stream.sleep(1) end return v end, { timeout = 0.1, on_error = 'skip' })"),
+        pipeline(
+            "keyed",
+            ":map('k', function(v) return { id = v % 3, v = v } end):map('w', function(v) return v.v end, { workers = 2, key = 'id' })"
+        ),
+        pipeline(
+            "chain",
+            ":map('a', function(v) return { v, x = v } end):map('b', function(v) return v end, { isolated = false }):filter('c', function(v) return v.x > 3 end, { isolated = false })"
+        ),
+        pipeline(
+            "timeout",
+            ":map('t', function(v) if v == 2 then stream.sleep(1) end return v end, { timeout = 0.1, on_error = 'skip' })"
+        ),
+        pipeline(
+            "queue",
+            ":map('q', function(v) return { v } end, { queue = { capacity = 1, overflow = 'drop_oldest', on_drop = stream.chan(20) } })"
+        ),
         pipeline("limit", ":limit(stream.token_bucket { rate = 1000, burst = 4 })"),
         pipeline("sink", ":map('m', function(v) return { v } end):to(function(v) end)", " print(stream.run())"),
-        pipeline("host-sink", ":map('m', function(v) return { v = v, w = { 1 } } end):to(stream.stdout { format = 'json' })", " print(stream.run())"),
+        pipeline(
+            "host-sink", ":map('m', function(v) return { v = v, w = { 1 } } end):to(stream.stdout { format = 'json' })",
+            " print(stream.run())"),
         pipeline(
             "states",
-            ":map('s', { setup = function() n = 0 end, process = function(v) n = n + 1 return v end, flush = function(emit) emit({ n }) end, teardown = function(r) print(r) end }, { workers = 2 })"),
-        pipeline("errors", ":map('x', function(v) if v % 4 == 0 then error({ v }) end return v end, { on_error = 'skip' }):map('y', function(v) if v == 3 then return print end return v end, { on_error = 'skip' })"),
+            ":map('s', { setup = function() n = 0 end, process = function(v) n = n + 1 return v end, flush = function(emit) emit({ n }) end, teardown = function(r) print(r) end }, { workers = 2 })"
+        ),
+        pipeline(
+            "errors",
+            ":map('x', function(v) if v % 4 == 0 then error({ v }) end return v end, { on_error = 'skip' }):map('y', function(v) if v == 3 then return print end return v end, { on_error = 'skip' })"
+        ),
         SweptScript(
             "pipeline-fails",
-            "local p = stream.from(stream.values { 1, { 2 }, 3 }):map('m', function(v) if v == 3 then error('three') end return v end):to(stream.null_sink()) print(p:wait()) print(p:stats().created)"),
+            "local p = stream.from(stream.values { 1, { 2 }, 3 }):map('m', function(v) if v == 3 then error('three') end return v end):to(stream.null_sink()) print(p:wait()) print(p:stats().created)"
+        ),
         SweptScript(
             "pipeline-cancel",
-            "local p = stream.from(stream.generate(function(emit) local n = 0 repeat n = n + 1 until not emit({ n }) end)):each('e', function() stream.sleep(0.01) end):to(stream.null_sink()) stream.sleep(0.02) p:cancel('enough') print(p:wait())"),
+            "local p = stream.from(stream.generate(function(emit) local n = 0 repeat n = n + 1 until not emit({ n }) end)):each('e', function() stream.sleep(0.01) end):to(stream.null_sink()) stream.sleep(0.02) p:cancel('enough') print(p:wait())"
+        ),
         SweptScript(
             "pipeline-graph",
             """
@@ -142,7 +190,8 @@ let sweptScripts: [SweptScript] =
             """),
         SweptScript(
             "pipeline-channels",
-            "local a, b = stream.chan(4), stream.chan(4) stream.go(function() for i = 1, 6 do a:send({ i, a }) end a:close() end) stream.from(a):map('m', function(v) return v end):to(b) local n = 0 for v in b:range() do n = n + v[1] end print(n)"),
+            "local a, b = stream.chan(4), stream.chan(4) stream.go(function() for i = 1, 6 do a:send({ i, stream.chan(1) }) end a:close() end) stream.from(a):map('m', function(v) return v end):to(b) local n = 0 for v in b:range() do n = n + v[1] end print(n)"
+        ),
         SweptScript(
             "records",
             """

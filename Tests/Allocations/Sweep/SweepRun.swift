@@ -77,7 +77,9 @@ func run(_ script: String, _ failure: Failure, seed: UInt64 = 1) -> SweepOutcome
         scriptPath: "script.lua", script: Array(script.utf8), output: output, errors: errors,
         makeSource: { options throws(ConnectorError) in throw ConnectorError("there is no source '\(options.kind)'") },
         makeSink: { _ throws(ConnectorError) in Sink() }, library: { StdlibLua.source($0) },
-        readModule: { $0 == "helper" ? ("helper.lua", Array("return { double = function(v) return 2 * v end }".utf8)) : nil },
+        readModule: {
+            $0 == "helper" ? ("helper.lua", Array("return { double = function(v) return 2 * v end }".utf8)) : nil
+        },
         wall: { 0 })
     environment.functions["echo"] = { $0.first ?? .null }
     let end = End()

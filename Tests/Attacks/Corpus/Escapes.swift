@@ -31,8 +31,8 @@ extension Corpus {
             .escapes, "names that must not be there", prints: ["none of them"],
             """
             local found = {}
-            local names = { "debug", "package", "io", "dofile", "loadfile", "loadstring", "module", "getfenv", "setfenv",
-              "unpack", "newproxy", "ffi", "jit" }
+            local names = { "debug", "package", "io", "dofile", "loadfile", "loadstring", "module", "getfenv",
+              "setfenv", "unpack", "newproxy", "ffi", "jit" }
             for _, name in ipairs(names) do if rawget(_G, name) ~= nil then found[#found + 1] = name end end
             for _, name in ipairs { "execute", "exit", "getenv", "remove", "rename", "tmpname", "setlocale" } do
               if os[name] ~= nil then found[#found + 1] = "os." .. name end
@@ -130,7 +130,8 @@ extension Corpus {
         Attack(
             .metatables, "methods of one object on another", prints: ["false 20", "true"],
             """
-            local channel, ctx, bucket = stream.chan(1), stream.context():with_cancel(), stream.token_bucket { rate = 1, burst = 1 }
+            local channel, ctx = stream.chan(1), stream.context():with_cancel()
+            local bucket = stream.token_bucket { rate = 1, burst = 1 }
             local failures, passed = 0, false
             local methods = { channel.send, channel.recv, channel.close, ctx.cancel, bucket.allow }
             for i, method in ipairs(methods) do

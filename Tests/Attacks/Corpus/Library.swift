@@ -1,4 +1,4 @@
-// C functions of the library that no hook interrupts: patterns that backtrack, and functions told to build or walk giants.
+// C functions of the library that no hook interrupts: patterns that backtrack, functions told to build or walk giants.
 
 extension Corpus {
     static let patterns = [
@@ -31,8 +31,7 @@ extension Corpus {
             .patterns, "matches that nest too deep are refused",
             prints: ["false\ttoo complex", "false\ttoo many captures"],
             """
-            local ok, problem = pcall(string.match, ("x"):rep(300000), ("(x"):rep(31) .. ("x?"):rep(250) .. ("(x)?"):rep(20))
-            ok, problem = pcall(string.find, ("x"):rep(1000), ("x?"):rep(300) .. "y")
+            local ok, problem = pcall(string.find, ("x"):rep(1000), ("x?"):rep(300) .. "y")
             print(ok, ok or problem:match("too complex"))
             ok, problem = pcall(string.find, "x", ("()"):rep(33))
             print(ok, problem:match("too many captures"))
@@ -41,7 +40,8 @@ extension Corpus {
 
     static let giants = [
         Attack(
-            .libraryGiants, "rep of a byte", .timeout, "while true do pcall(string.rep, 'x', 2 * most) end", memory: "4MB"),
+            .libraryGiants, "rep of a byte", .timeout, "while true do pcall(string.rep, 'x', 2 * most) end",
+            memory: "4MB"),
         Attack(
             .libraryGiants, "rep of nothing with a separator", .timeout,
             "while true do pcall(string.rep, '', most, 'xx') end", memory: "4MB"),

@@ -28,7 +28,10 @@ extension Corpus {
             .endlessLoop, "a filter", .timeout, "while true do end",
             place: .chain(
                 """
-                stream.from(stream.values { 1, 2, 3 }):filter("hostile", function(v) if v == 2 then attack(v) end return true end, OPTIONS)
+                stream.from(stream.values { 1, 2, 3 }):filter("hostile", function(v)
+                  if v == 2 then attack(v) end
+                  return true
+                end, OPTIONS)
                 """)),
         Attack(
             .endlessLoop, "a flat_map", .timeout, "while true do pcall(function() while true do end end) end",
@@ -142,7 +145,8 @@ extension Corpus {
         Attack(
             .metamethods, "__index of the globals", .timeout,
             """
-            setmetatable(_G, { __index = function() while true do end end, __newindex = function() while true do end end })
+            local function loop() while true do end end
+            setmetatable(_G, { __index = loop, __newindex = loop })
             return undefined
             """),
         Attack(

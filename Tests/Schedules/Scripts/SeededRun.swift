@@ -31,14 +31,18 @@ package struct SeededOutcome: Sendable {
     }
 }
 
-package func runSeeded(_ script: String, seed: UInt64, limit: Int = 200_000) -> SeededOutcome {
+/// - Parameter fault: a bug planted in the pipelines' accounts.
+package func runSeeded(
+    _ script: String, seed: UInt64, limit: Int = 200_000, fault: AccountFault? = nil
+) -> SeededOutcome {
     let scheduler = SeededScheduler(seed: seed)
     let output = TextRecorder(), errors = TextRecorder()
-    let environment = RunEnvironment(
+    var environment = RunEnvironment(
         scriptPath: "script.lua", script: Array(script.utf8), output: output, errors: errors,
         makeSource: { options throws(ConnectorError) in throw ConnectorError("there is no source '\(options.kind)'") },
         makeSink: { options throws(ConnectorError) in throw ConnectorError("there is no sink '\(options.kind)'") },
         library: { StdlibLua.source($0) }, readModule: { _ in nil }, wall: { 0 })
+    environment.accountFault = fault
     let result = Mutex<RunResult?>(nil)
     let box = Box(result)
     let run = Run(scheduler: scheduler, environment: environment) { end in box.value.withLock { $0 = end } }

@@ -85,7 +85,7 @@ package final class ShutdownRun {
             // early steps more often than late ones: most of a script's life is short
             let most = [30, 200, 1000, 4000][Int(random.next() % 4)]
             scheduler.run(limit: Int(random.next() % UInt64(most)), until: hasEnded)
-            if way < 3 { run.drain() } else { run.cancel() }
+            if way < 3 { run.drain(timeout: Int64(random.next() % 50) * 1_000_000) } else { run.cancel() }
             if way == 2 {
                 scheduler.run(limit: Int(random.next() % 300), until: hasEnded)
                 run.cancel()
@@ -145,6 +145,9 @@ package final class ShutdownRun {
             }
         }
         expect(sum == result.account, "the pipelines say \(sum), the run \(result.account)")
+        var reported = Account()
+        for pipeline in result.report.pipelines { reported.add(pipeline.account) }
+        expect(reported == result.account, "the report says \(reported), the run \(result.account)")
         for (channel, sent) in total("sent") where channel.hasPrefix("ch") {
             let got = count("got", channel), left = count("left", channel)
             expect(sent == got + left, "\(channel): sent \(sent), received \(got), left \(left)")

@@ -203,8 +203,10 @@ void shim_keep_function(lua_State *L, shim_driver *d, int link) {
 
 bool shim_push_kept_state(lua_State *L, shim_driver *d, int link) {
     if (!d->keeps[link].on || !folds(form_of(d, link))) return false;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &d->keeps[link].state);
-    return true;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &d->keeps[link].state) != LUA_TNIL)
+        return true;
+    lua_pop(L, 1); /* a fresh worker, in which no call has been made: the initial state stands */
+    return false;
 }
 
 void shim_push_kept_value(lua_State *L, shim_driver *d, int link) {

@@ -26,16 +26,10 @@ extension Families {
         PlantedBug("a stage that fails and is not torn down", symptom: "teardown", share: 300) {
             schedule(CleanupRun(seed: $0, planted: .teardownSkipped))
         },
-        PlantedBug("the value of a stopped worker that is not counted", symptom: "balance", share: 300) {
-            schedule(FaultRun(seed: $0, planted: .stopNotCounted))
-        },
         PlantedBug(
             "results of an ordered stage that are passed on before their turn", symptom: "out of order", share: 300
         ) {
             schedule(FaultRun(seed: $0, planted: .ticketsSwapped))
-        },
-        PlantedBug("a stopped worker that keeps its permit", symptom: "permits", share: 300) {
-            schedule(FaultRun(seed: $0, planted: .holdingsKept))
         },
     ]
 

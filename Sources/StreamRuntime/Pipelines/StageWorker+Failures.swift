@@ -54,8 +54,7 @@ extension StageWorker {
         if hasValue, !driver.isChain, case .script(let form) = links[0].kind, form != .flatMap {
             ports.takeBackUnsent()
         }
-        let isPlanted = group.run.environment.planted == .stopNotCounted
-        if hasValue && !isPlanted { driver.giveUpValue() } else { driver.forgetValues() }
+        if hasValue { driver.giveUpValue() } else { driver.forgetValues() }
         guard case .failed(let failure) = end else {
             stopped = .deadlineExceeded
             return teardown(0)

@@ -45,6 +45,7 @@ final class WorkerWait: WaiterOwner, ContextListener, @unchecked Sendable {  // 
     func end() {
         context.remove(self)
         disarm?()
+        disarm = nil  // it holds the timer, which holds this
     }
 
     func contextEnded(_ reason: Reason) {

@@ -577,7 +577,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         ports = []
         ready.removeAll()
         received.drop()
-        if run.environment.planted != .holdingsKept { holdings.takeBack() }
+        holdings.takeBack()
         vmPointer = nil
         let dropped = vm  // its objects go with no lock held
         inboxLock.withLock {

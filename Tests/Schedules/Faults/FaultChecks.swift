@@ -96,7 +96,7 @@ extension FaultRun {
         // What may come: of all numbers that its source can have made.
         let possible: Set<Int> =
             upstream.map { Set((book.seen["tapped"]?[$0.id] ?? [:]).keys) } ?? Set(p.base + 1..<p.base + 1 + p.count)
-        let (tokens, filterable, consumable) = p.expected(possible)
+        let (tokens, filterable, _) = p.expected(possible)
         var arrived: Set<FaultToken> = [], count = 0
         for place in p.places {
             let arrivals =
@@ -130,7 +130,9 @@ extension FaultRun {
             let ends = Set(arrived.map(\.id))
             expect(ends.isDisjoint(with: filtered.keys), "filtered values arrived: \(ends.intersection(filtered.keys))")
             expect(ends.isDisjoint(with: shed.keys), "dropped values arrived: \(ends.intersection(shed.keys))")
-            expect(ends.isDisjoint(with: dead.keys), "dead letters arrived: \(ends.intersection(dead.keys))")
+            // One that had been told of at the end of its pipeline, and then its worker was stopped, is none the less dead.
+            let both = ends.intersection(dead.keys)
+            expect(both.count <= (isNext(p) ? strikes : 0), "dead letters arrived: \(both)")
             expect(dead.values.allSatisfy { $0 == 1 }, "a dead letter came twice: \(dead)")
             if p.policy != .retry {
                 expect(ends.isDisjoint(with: failed), "failed values arrived: \(ends.intersection(failed))")
@@ -221,7 +223,7 @@ extension FaultRun {
                 if before < possible.count || isDrained && (hasMerge(p) || isShort && (!p.isPlain || hasProcess(p))) {
                     // which values came to the end of the one before and were dropped there, or were not made, nobody says
                 } else if p.isPlain {
-                    let isExact = !p.stages.contains { $0.kind == .filter }
+                    let isExact = p.policy != .retry && !p.stages.contains { $0.kind == .filter }
                     expect(
                         isExact ? missing.count == unnamed : missing.count <= unnamed,
                         "lost unsaid: \(missing.map(\.id).sorted()), \(unnamed) are accounted for")
@@ -243,7 +245,6 @@ extension FaultRun {
             default: break
             }
         }
-        _ = consumable
     }
 
     private func isNext(_ p: FaultPipeline) -> Bool { if case .next = p.sink { true } else { false } }

@@ -9,7 +9,6 @@ import Testing
         "local t = {} while true do pcall(function() t[#t + 1] = ('x'):rep(1000) .. #t end) end",
         "local s = 'x' while true do s = s .. s end",
         "local s = 'x' while true do pcall(function() s = s .. s end) end",
-        "while true do pcall(string.rep, 'x', 1 << 30) end",
         "local t = {} while true do t[#t + 1] = coroutine.create(print) end",
         "local function f(...) return f(1, ...) end while true do pcall(f) end",
         "local t = {} while true do local co = coroutine.wrap(function() t[#t + 1] = { {} } end) co() end",
@@ -19,6 +18,15 @@ import Testing
         #expect(end == .stopped || state.vm.over == .memory, "\(end)")
         #expect(state.vm.over == .memory)
         #expect(state.vm.memory.peak <= 8 << 20)
+    }
+
+    @Test func whatCannotFitIsRefused_andStopsNothing() {
+        let state = TestState(memoryLimit: 2 << 20)
+        let end = state.run("for i = 1, 100 do print(pcall(string.rep, 'x', 1 << 30)) end")
+        #expect(end == .returned)
+        #expect(state.vm.over == nil)
+        #expect(state.lines == Array(repeating: "false\tresulting string too large", count: 100))
+        #expect(state.vm.memory.peak < 1 << 20)
     }
 
     @Test func garbageIsNoGrowth() {

@@ -7,7 +7,7 @@ import Testing
         local stream = require 'stream'
         local function check(p)
           local s = p:stats()
-          assert(s.created == s.delivered + s.filtered + s.failed + s.dropped, "account")
+          assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped, "account")
           return s
         end
         local kept = {}

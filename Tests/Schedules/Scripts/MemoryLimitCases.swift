@@ -6,7 +6,7 @@ private let head = """
     local function range(a, b) return stream.from(stream.range(a, b)) end
     local function check(p)  -- the account of a pipeline that has ended
       local s = p:stats()
-      assert(s.created == s.delivered + s.filtered + s.failed + s.dropped, "account")
+      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped, "account")
       return s
     end
     local kept = {}

@@ -31,7 +31,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
     }
 
     /// One thread, and the place that it serves.
-    private final class Runner: @unchecked Sendable {  // atomics; the rest is set before jobs run, or the timer thread's
+    private final class Runner: @unchecked Sendable {  // atomics; the rest is the timer thread's once jobs run
         let place: Int
         /// Which slice it runs, 0 between jobs. Not when that began: where two jobs alternate, reading the clock for each
         /// slice would be a twentieth of what they do.

@@ -15,9 +15,17 @@ extension Worker {
         scheduler.arm(timer)
     }
 
-    /// On its thread, between tasks: of those that are ready to run, or were preempted.
+    /// On its thread, between tasks: of those that are ready to run, or were preempted. What drives a stage is stopped by
+    /// the interrupt where it computes.
     func dropComputingTasks(where shallEnd: (LuaTask) -> Bool) {
-        for task in orderedTasks where task.ports == nil && !task.isOver && task.isComputing && shallEnd(task) {
+        let told = Set(ready.identities)
+        for task in orderedTasks where !task.isOver && shallEnd(task) {
+            if !task.isComputing {  // its wait is over, if it was no port's
+                guard told.contains(ObjectIdentifier(task)), task.ports == nil || task.arguments >= 0 else { continue }
+                endWait(of: task)
+            } else if task.ports != nil {
+                continue
+            }
             holdings.takeBack(of: task)
             over(task, .stopped(task.context.reason ?? .canceled))
         }

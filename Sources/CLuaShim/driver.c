@@ -96,7 +96,7 @@ static int settle(lua_State *L, shim_driver *d) {
 }
 
 /* Pushes function and arguments for the message and calls it, protected. Returns the call's status. [-0, +1, m] */
-static int call(lua_State *L, shim_driver *d) {
+__attribute__((always_inline)) static inline int call(lua_State *L, shim_driver *d) {
     int arguments = 1, results = 1;
     d->step = STEP_CALLED; /* first: what raises from here on finds the value in hand */
     lua_pushvalue(L, FUNCTION);

@@ -27,7 +27,13 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     /// What lives as long as this channel: who will close it. Set before others see the channel.
     public var keeper: AnyObject?
     /// Of a link of a pipeline that a script's function has in hand. Set before others see the channel.
-    @exclusivity(unchecked) public var exposure: ExposedLink?
+    public var exposure: ExposedLink? {
+        get { exposed }
+        set { exposed = newValue }
+    }
+    /// Asked for each value: other modules would check for exclusive access at each look at a stored property.
+    public var isExposed: Bool { exposed != nil }
+    @exclusivity(unchecked) private var exposed: ExposedLink?
 
     /// Who waits on a channel, under which generation of its waiter. Plain memory, which is copied without counting:
     /// it holds the waiter and the seat from the enqueueing on, and whoever takes it out of its queue lets go of them.
@@ -81,7 +87,11 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// Who made it, where that is of interest; set once, before others see it.
-    public var maker: ObjectIdentifier?
+    public var maker: ObjectIdentifier? {
+        get { made }
+        set { made = newValue }
+    }
+    @exclusivity(unchecked) private var made: ObjectIdentifier?
 
     /// The bound in bytes of a link of a pipeline that has no other.
     public static let linkBytes = 64 << 20

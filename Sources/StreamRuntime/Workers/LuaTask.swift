@@ -73,7 +73,7 @@ enum Wait {
     var isExposed: Bool {
         switch self {
         case .send(let channel), .receive(let channel), .range(let channel):
-            channel._withUnsafeGuaranteedRef { $0.exposure != nil }
+            channel._withUnsafeGuaranteedRef { $0.isExposed }
         default: false
         }
     }

@@ -89,18 +89,19 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Why what ran here was stopped: see Worker+Limits. Its thread's.
     @exclusivity(unchecked) var stop: LimitStop?
     /// What its messages say of its limits.
-    var limits = WorkerLimits() { didSet { countsOutput = limits.countsOutput } }
+    @exclusivity(unchecked) var limits = WorkerLimits() { didSet { countsOutput = limits.countsOutput } }
     /// Asked for each value sent.
     @exclusivity(unchecked) private(set) var countsOutput = false
     /// On its own channels, since these were looked at.
     @exclusivity(unchecked) var sentBytes = 0
 
-    var countsTaken = false, countsPut = false
+    @exclusivity(unchecked) var countsTaken = false  // its thread's, as the next two; asked for each value
+    @exclusivity(unchecked) var countsPut = false
     var countsValues: Bool { countsTaken || countsPut }
 
     @inline(__always)
     func countReceived(from channel: Channel) {
-        if channel.exposure != nil { channel.exposure!.countReceived() }
+        if channel.isExposed { channel.exposure!.countReceived() }
         if channel === stageInput {
             if countsTaken { taken += 1 }
             limits.driver?.countTurn()
@@ -108,7 +109,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
     @inline(__always)
     func countSent(on channel: Channel) {
-        if channel.exposure != nil { channel.exposure!.countSent() }
+        if channel.isExposed { channel.exposure!.countSent() }
         if countsPut && channel === stageOutput { put += 1 }
     }
 

@@ -269,6 +269,7 @@ enum HostAPI {
         case .ended(let reason):
             task.waiter.dropOutbox()
             wait.abandon()
+            task.ports?.waitWasEnded(of: task)
             if case .range = wait {
                 stack.pushNil()
                 return 1

@@ -194,6 +194,13 @@ final class StagePorts {
     /// Ends a generator as at its natural end: what it has emitted goes out.
     func endEarly() { driver.isDrained = true }
 
+    /// A wait of the stage's function was ended by a context: where that was the pipeline's, the function gets no more
+    /// values. Those that are in the batch in hand already would else all be tried in vain.
+    func waitWasEnded(of task: LuaTask) {
+        guard input != nil, endReason == nil, let reason = (home ?? task.outermost).reason else { return }
+        abandon(reason)
+    }
+
     /// The context has ended: the driver shall return.
     func abandon(_ reason: Reason) {
         endReason = reason

@@ -214,7 +214,12 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
     private var finished: RunResult?
     private var continuations: [CheckedContinuation<RunResult, Never>] = []
     private var callbacks: [@Sendable (RunResult) -> Void] = []
+    /// Its scripts have ended, and what they printed is being written.
+    private var isWriting = false, isStopping = false
+    /// On the scheduler's clock; nil: it was not asked to end.
+    private var drainDeadline: Int64?
     private var run: Run!
+    private var scheduler: ThreadScheduler!
     private var output: OutputWriter!
     private var errors: OutputWriter!
     /// A line about the run on standard error's terminal; nil where that is none.
@@ -225,15 +230,13 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
     ) {
         self.output = output
         self.errors = errors
+        self.scheduler = scheduler
         run = Run(scheduler: scheduler, environment: environment) { [self] result in
             // On one of the scheduler's threads, which cannot stop itself.
             spawnDetached(stack: 256 << 10) { [self] in
-                // What nobody reads does not keep a run that was cancelled.
-                let isCut = result.report.ending != .natural && result.report.ending != .drained
-                output.drain(timeout: isCut ? 1_000_000_000 : 5_000_000_000)
-                errors.drain(timeout: 1_000_000_000)
-                scheduler.stop()
                 var result = result
+                writeRest(&result.report)
+                scheduler.stop()
                 if let failure = output.failure, !failure.isBrokenPipe {
                     result.tellOnce(failure.description)
                 }
@@ -243,6 +246,37 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
         output.onFailure = { [weak self] failure in self?.outputFailed(failure) }
         scheduler.start()
         run.start()
+    }
+
+    /// Nanoseconds that what is left to be written has, of a run that was cancelled.
+    private static let cutTime: Int64 = 500_000_000
+
+    /// A slow reader gets all of a run that ended by itself; what nobody reads does not keep one that shall end.
+    private func writeRest(_ report: inout RunReport) {
+        let deadline = lock.withLock {
+            isWriting = true
+            return drainDeadline
+        }
+        if report.ending != .natural && report.ending != .drained {
+            limitOutput(to: Self.cutTime)
+        } else if let deadline {
+            limitOutput(to: max(Self.cutTime, deadline - now))
+        }
+        if !output.drain(timeout: .max), output.failure == nil {
+            let state = "waiting for a reader, with \(output.pendingBytes) bytes that were not written"
+            report.stuck.append(RunReport.Stuck("standard output", state: state))
+            if report.ending == .natural || report.ending == .drained {
+                report.ending = lock.withLock { isStopping } ? .canceled : .drainTimeout
+            }
+        }
+        errors.drain(timeout: .max)
+    }
+
+    private var now: Int64 { scheduler.now }
+
+    private func limitOutput(to nanoseconds: Int64) {
+        output.limitDrain(to: nanoseconds)
+        errors.limitDrain(to: nanoseconds)
     }
 
     private func outputFailed(_ failure: ConnectorError) {
@@ -295,11 +329,25 @@ public final class HostRun: @unchecked Sendable {  // `lock` guards the result; 
     public func drain() { run.drain() }
 
     /// The same; what goes on after so many nanoseconds is cancelled, and what goes on `Run.cleanupTime` later is stopped
-    /// for good.
-    public func drain(timeout: Int64) { run.drain(timeout: timeout) }
+    /// for good. What it has printed and nobody has read by then is dropped.
+    public func drain(timeout: Int64) {
+        let isLate = lock.withLock {
+            drainDeadline = min(drainDeadline ?? .max, timeout > .max - now ? .max : now + timeout)
+            return isWriting
+        }
+        if isLate { limitOutput(to: timeout) }
+        run.drain(timeout: timeout)
+    }
 
     /// Cancels at once, and stops for good what goes on `Run.cleanupTime` later.
-    public func stop(cause: String? = nil) { run.stop(cause: cause) }
+    public func stop(cause: String? = nil) {
+        let isLate = lock.withLock {
+            isStopping = true
+            return isWriting
+        }
+        if isLate { limitOutput(to: Self.cutTime) }
+        run.stop(cause: cause)
+    }
 
     /// What has failed so far and what became of the values, of a run that does not end.
     public var unfinishedResult: RunResult { run.unfinishedResult }

@@ -138,17 +138,30 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
         if isBelow { body() }
     }
 
-    /// Waits until nothing is pending and nobody writes. False: it failed, was cancelled, or took longer.
+    /// Waits until nothing is pending and nobody writes. False: it failed, was cancelled, or took longer, or longer than
+    /// `limitDrain` allows.
     @discardableResult
     public func drain(timeout nanoseconds: Int64) -> Bool {
-        var deadline = Self.time(after: nanoseconds)
+        let own = Self.now + min(max(nanoseconds, 0), 1 << 60)
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
         while unwritten > 0 || isTurnTaken, failed == nil, !cancelled.isRaised {
+            let end = min(own, drainEnd)
+            var deadline = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
             if pthread_cond_timedwait(changed, mutex, &deadline) == ETIMEDOUT { break }
         }
         return unwritten == 0 && !isTurnTaken && failed == nil && !cancelled.isRaised
     }
+
+    /// Whoever waits in `drain`, now or later, waits until so many nanoseconds from now at most. Any thread.
+    public func limitDrain(to nanoseconds: Int64) {
+        let end = Self.now + min(max(nanoseconds, 0), 1 << 60)
+        withLock {
+            drainEnd = min(drainEnd, end)
+            pthread_cond_broadcast(changed)
+        }
+    }
+    private var drainEnd = Int64.max
 
     /// Makes blocked and later writes of all parties give up, and drops what is pending. Any thread.
     public func cancel() {
@@ -366,11 +379,14 @@ public final class OutputWriter: @unchecked Sendable {  // `mutex` guards all st
     }
 
     /// A moment on the monotonic clock.
+    private static var now: Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+    }
+
     private static func time(after nanoseconds: Int64) -> timespec {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        let bounded = min(max(nanoseconds, 0), 1 << 60)
-        let end = Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec) + bounded
+        let end = now + min(max(nanoseconds, 0), 1 << 60)
         return timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
     }
 }

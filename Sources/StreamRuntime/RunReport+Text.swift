@@ -47,6 +47,9 @@ extension RunReport {
 }
 
 extension RunReport.Stuck: CustomStringConvertible {
+    /// A part of the host's.
+    package init(_ part: String, state: String) { self.init(part: part, place: "", state: state) }
+
     public var description: String {
         let hand = value.map { ", with the value \($0) in hand" } ?? ""
         return "\(place.isEmpty ? "" : "\(place): ")\(part) is \(state)\(hand)"

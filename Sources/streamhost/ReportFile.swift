@@ -17,13 +17,8 @@ final class ReportFile: Sendable {
         }
     }
 
-    func write(_ text: String) {
-        var bytes = Array(text.utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
-            if count < 0 && errno == EINTR { continue }
-            if count <= 0 { return }
-            bytes = bytes.dropFirst(count)
-        }
+    /// - Parameter isHurried: the process shall end: a reader that does not read is not waited for.
+    func write(_ text: String, isHurried: @escaping () -> Bool) {
+        PatientOutput(descriptor, isHurried: isHurried).write(text)
     }
 }

@@ -34,7 +34,7 @@ struct ScriptRunner {
             var result = RunResult()
             result.status = .wrong
             result.failures = [error.description]
-            file?.write(result.json(script: path, signal: nil, exitStatus: 2))
+            file?.write(result.json(script: path, signal: nil, exitStatus: 2)) { false }
             return 2
         }
         let ending = Ending(path, file)
@@ -45,9 +45,12 @@ struct ScriptRunner {
         guard ending.claim() else { while true { pause() } }  // another thread is leaving
         run.status?.end()
         let status = Self.exitStatus(result, signal)
-        for failure in result.failures { report(failure) }
-        tell(result.report, signal)
-        file?.write(result.json(script: path, signal: signal.map(Self.name), exitStatus: status))
+        let errors = PatientOutput(2) { ending.signal != nil }
+        for failure in result.failures { report(failure, errors) }
+        tell(result.report, signal, errors)
+        file?.write(result.json(script: path, signal: signal.map(Self.name), exitStatus: status)) {
+            ending.signal != nil
+        }
         return status
     }
 
@@ -63,22 +66,17 @@ struct ScriptRunner {
     private static func name(_ signal: Int32) -> String { signal == SIGINT ? "SIGINT" : "SIGTERM" }
 
     /// What became of the values, after an end that came from outside.
-    private func tell(_ outcome: RunReport, _ signal: Int32?) {
+    private func tell(_ outcome: RunReport, _ signal: Int32?, _ errors: PatientOutput) {
         guard signal != nil || outcome.ending != .natural else { return }
         if outcome.pipelines.isEmpty && outcome.stuck.isEmpty && outcome.stopped.isEmpty { return }
-        report(outcome.lines(signal: signal.map(Self.name)).joined(separator: "\n"))
+        report(outcome.lines(signal: signal.map(Self.name)).joined(separator: "\n"), errors)
     }
 
-    fileprivate func report(_ text: String) {
+    fileprivate func report(_ text: String, _ errors: PatientOutput = PatientOutput(2) { false }) {
         let isColoured =
             isatty(2) == 1 && Self.variable("TERM") != "dumb" && (Self.variable("NO_COLOR") ?? "").isEmpty
         let line = (isColoured ? "\u{1B}[31mstreamhost:\u{1B}[0m " : "streamhost: ") + text.printable + "\n"
-        var bytes = Array(line.utf8)[...]
-        while !bytes.isEmpty {
-            let count = bytes.withUnsafeBytes { write(2, $0.baseAddress!, $0.count) }
-            if count <= 0 && errno != EINTR { return }
-            bytes = bytes.dropFirst(max(0, count))
-        }
+        errors.write(line)
     }
 
     private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
@@ -105,7 +103,7 @@ extension ScriptRunner {
     /// A run that neither ends when it is cancelled nor can be stopped does not keep the process.
     fileprivate static func leaveLate(_ run: HostRun, _ ending: Ending, after time: Int64) {
         let most = Int64.max / 2
-        let whole = min(time, most) + Run.cleanupTime + 1_000_000_000
+        let whole = min(time, most) + Run.cleanupTime + 2_000_000_000
         spawnDetached(stack: 64 << 10) {
             var time = timespec(tv_sec: Int(whole / 1_000_000_000), tv_nsec: Int(whole % 1_000_000_000))
             while clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nil) == EINTR {}
@@ -118,11 +116,12 @@ extension ScriptRunner {
         guard ending.claim(), let signal = ending.signal else { return }
         run.status?.end()
         let runner = ScriptRunner(drainTimeout: 0), status = 128 + signal
-        runner.report(why)
+        let errors = PatientOutput(2) { true }
+        runner.report(why, errors)
         let result = run.unfinishedResult
-        for failure in result.failures { runner.report(failure) }
-        runner.tell(result.report, signal)
-        ending.file?.write(result.json(script: ending.script, signal: name(signal), exitStatus: status))
+        for failure in result.failures { runner.report(failure, errors) }
+        runner.tell(result.report, signal, errors)
+        ending.file?.write(result.json(script: ending.script, signal: name(signal), exitStatus: status)) { true }
         _exit(status)
     }
 }

@@ -80,6 +80,7 @@ final class Running {
     private let output = Collected()
     private let errors = Collected()
     private let folder: ScriptFolder?
+    private let exited = DispatchSemaphore(value: 0)
 
     init(
         _ arguments: [String], binary: URL = CommandLine.binary, folder: URL? = nil, variables: [String: String] = [:]
@@ -95,18 +96,48 @@ final class Running {
         try start(CommandLine.binary, ["run"] + options + ["script.lua"], folder.url, [:])
     }
 
-    private func start(_ binary: URL, _ arguments: [String], _ folder: URL?, _ variables: [String: String]) throws {
+    private func start(
+        _ binary: URL, _ arguments: [String], _ folder: URL?, _ variables: [String: String],
+        _ errorsUnread: Bool = false
+    ) throws {
         let outPipe = Pipe(), errPipe = Pipe()
         process.executableURL = binary
         process.arguments = arguments
         process.currentDirectoryURL = folder
         process.environment = ProcessInfo.processInfo.environment.merging(variables) { $1 }
         process.standardInput = input
-        process.standardOutput = outPipe
-        process.standardError = errPipe
+        // As a file handle: `run` would close this end of a pipe, and nobody could ask whether it is full.
+        process.standardOutput = unread.map { $0.fileHandleForWriting as Any } ?? outPipe
+        process.standardError = errorsUnread ? unread!.fileHandleForWriting as Any : errPipe
+        process.terminationHandler = { [exited] _ in exited.signal() }
         try process.run()
+        if unread != nil { try? outPipe.fileHandleForWriting.close() }
+        if errorsUnread { try? errPipe.fileHandleForWriting.close() }
         output.read(outPipe.fileHandleForReading)
         errors.read(errPipe.fileHandleForReading)
+    }
+
+    /// A script whose standard output, and standard error too if wanted, is a pipe that nobody reads. Both its ends are
+    /// held here: no other process has to end before this run is known to have ended.
+    init(unreadScript script: String, options: [String], withErrors: Bool) throws {
+        let folder = try ScriptFolder(script)
+        self.folder = folder
+        unread = Pipe()
+        try start(CommandLine.binary, ["run"] + options + ["script.lua"], folder.url, [:], withErrors)
+    }
+    private var unread: Pipe?
+
+    /// Waits until it has filled what nobody reads; false: the time limit passed.
+    func awaitFullPipe() -> Bool {
+        guard let unread else { return false }
+        let descriptor = unread.fileHandleForWriting.fileDescriptor
+        let deadline = Date(timeIntervalSinceNow: CommandLine.timeLimit)
+        while Date() < deadline {
+            var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            if poll(&polled, 1, 0) == 0 { return true }
+            usleep(5000)
+        }
+        return false
     }
 
     /// Gives it all its input, in the background, and ends the input.
@@ -128,12 +159,16 @@ final class Running {
 
     /// Waits for its end; kills it at the time limit, and then the test fails.
     func finish(within deadline: Double = CommandLine.timeLimit, file: SourceLocation = #_sourceLocation) -> Outcome {
-        let isWhole = output.waitForEnd(deadline) && errors.waitForEnd(deadline)
+        let isWhole =
+            unread == nil
+            ? output.waitForEnd(deadline) && errors.waitForEnd(deadline)
+            : exited.wait(timeout: .now() + deadline) == .success
         if !isWhole {
             kill(process.processIdentifier, SIGKILL)
             Issue.record("the run did not end within \(deadline) s", sourceLocation: file)
         }
         process.waitUntilExit()
+        if unread != nil { _ = errors.waitForEnd(deadline) }
         return Outcome(output: output.text, errors: errors.text, status: process.terminationStatus)
     }
 }

@@ -316,39 +316,111 @@ extension Worker {
         if !ending.context.add(ending) { start(ending) }
     }
 
-    /// Makes it a task, unless it is one already or the state is gone.
+    /// Makes it a task, unless it is one already or the state is gone. Where the state was stopped it waits for its time in
+    /// `finishEndings`.
     func start(_ ending: Ending) {
-        guard endings.removeValue(forKey: ObjectIdentifier(ending)) != nil, let vm else { return }
+        guard let vm, vm.over == nil, endings.removeValue(forKey: ObjectIdentifier(ending)) != nil else { return }
         ending.context.remove(ending)
         let stack = vm.main, run = run
         stack.push(reference: ending.function)
-        stack.drop(reference: ending.function)
         stack.push((ending.context.reason ?? .canceled).description)
         run.begin()
-        let task = start(from: stack, arguments: 1, context: ending.home, isOwn: false, origin: ending.origin) {
-            _, end in
-            if case .failed(let failure) = end { run.offer(failure, isHandled: { false }) }
+        let limited = lastEndings.map { limitedContext(ending.home, until: $0.timer.deadline) }
+        let task = start(
+            from: stack, arguments: 1, context: limited ?? ending.home, isOwn: false, origin: ending.origin
+        ) { [self] task, end in
+            limited?.cancel()
+            if task.isStopped, task.arguments > 0 {  // it has not begun
+                endings[ObjectIdentifier(ending)] = ending
+            } else {
+                self.vm.main.drop(reference: ending.function)
+                if case .failed(let failure) = end { tell(failure, ofEndingAt: ending.origin) }
+            }
+            endingTasks -= 1
+            if lastEndings != nil, endingTasks == 0 { goOnWithEndings() }
             run.end()
         }
         if let task {
+            endingTasks += 1
             task.failsAfterItsEnd = true
         } else {
+            limited?.cancel()
+            stack.drop(reference: ending.function)
             run.fail(ScriptFailure(message: "\(ending.origin): not enough memory for an on_end"))
             run.end()
         }
     }
 
+    /// What a stopped worker does at its very end is under its limits, and fails nobody else.
+    private func tell(_ failure: ScriptFailure, ofEndingAt origin: String) {
+        if vm.over != nil {
+            run.log("in the on_end of \(origin): " + failure.message)
+        } else {
+            run.offer(failure, isHandled: { false })
+        }
+    }
+
     /// Of contexts that have ended, and whoever ended them has not come to tell: before this worker goes.
     func startDueEndings() {
-        for ending in endings.values.sorted(by: { $0.function < $1.function }) where ending.context.reason != nil {
-            start(ending)
-        }
+        for ending in dueEndings { start(ending) }
+    }
+
+    private var dueEndings: [Ending] {
+        endings.values.filter { $0.context.reason != nil }.sorted { $0.function < $1.function }
     }
 
     /// The state goes: nobody is told any more.
     func dropEndings() {
         for ending in endings.values { ending.context.remove(ending) }
         endings = [:]
+    }
+
+    // MARK: Those of a worker that is stopped
+
+    struct LastEndings {
+        let body: () -> Void
+        let timer: Timer
+    }
+
+    /// Runs what is due of a worker that is about to end although it has tasks, or was stopped: those end, and what was
+    /// asked for at the end of their contexts, and of others that have ended, has as much time as a teardown. Then calls
+    /// `body`, once.
+    func finishEndings(within time: Int64, _ body: @escaping () -> Void) {
+        guard vm != nil, !endings.isEmpty || endingTasks > 0 else { return body() }
+        dropWaitingTasks { !$0.failsAfterItsEnd }
+        dropComputingTasks { !$0.failsAfterItsEnd }
+        guard vm.over == nil || reprieve() else {
+            for ending in dueEndings {
+                run.log(
+                    "\(ending.origin): an on_end was not run: the worker's memory was more than four times its limit")
+            }
+            return body()
+        }
+        vm.limit(nil)
+        let timer = Timer(deadline: scheduler.now + time) { [weak self] in self?.call { $0.leaveEndings() } }
+        lastEndings = LastEndings(body: body, timer: timer)
+        scheduler.arm(timer)
+        if endingTasks == 0 { goOnWithEndings() } else { startDueEndings() }
+    }
+
+    /// None runs: those that have become due, or the end.
+    private func goOnWithEndings() {
+        startDueEndings()
+        if endingTasks == 0 { leaveEndings() }
+    }
+
+    private func leaveEndings() {
+        guard let last = lastEndings else { return }
+        lastEndings = nil
+        scheduler.disarm(last.timer)
+        last.body()
+    }
+
+    /// As `home`, and not for long.
+    private func limitedContext(_ home: Context, until deadline: Int64) -> Context {
+        let context = Context(scheduler: scheduler, parent: home)
+        context.end(at: deadline)
+        return context
     }
 
     /// One string for all tasks that were started at one place.

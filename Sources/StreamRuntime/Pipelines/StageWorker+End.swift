@@ -111,6 +111,11 @@ extension StageWorker {
     }
 
     func end() {
+        guard isReplaced || worker.stop != nil else { return leaveStage() }
+        worker.finishEndings(within: Self.teardownLimit) { [self] in leaveStage() }
+    }
+
+    private func leaveStage() {
         if isReplaced { return replace() }
         if group.context.reason != nil, worker.hasTasks { worker.dropRunawaysLater() }
         // Tasks that the script started here go on. A process has handed its output to them: it stays open until they

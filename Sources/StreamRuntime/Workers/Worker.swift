@@ -61,6 +61,8 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private let victim = Atomic<UInt>(0)
     /// What `on_end` was asked for here, and has not been started.
     var endings: [ObjectIdentifier: Ending] = [:]
+    /// Their tasks that have not ended; and what follows the last ones of a worker that is stopped.
+    var endingTasks = 0, lastEndings: LastEndings?
     let contextGuard = ContextGuard()
     var lastPlace = ""
     private let grace = Atomic<Bool>(false)
@@ -527,10 +529,12 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     /// Those that wait for what will not come, once the run has ended.
-    func dropWaitingTasks() {
+    func dropWaitingTasks(where shallEnd: (LuaTask) -> Bool = { _ in true }) {
         // What drives a stage and waits in its ports ends by its pipeline's context.
         for task in orderedTasks
-        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.waiter.claimCurrent() {
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && shallEnd(task)
+            && task.waiter.claimCurrent()
+        {
             task.waiter.outcome = .ended(task.context.reason ?? .canceled)
             task.waiter.dropOutbox()
             if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
@@ -568,6 +572,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     }
 
     private func close() {
+        lastEndings = nil
         for task in orderedTasks {
             // no wait is open, and how each ended is written
             endWait(of: task)

@@ -169,7 +169,8 @@ package final class CleanupRun {
         let ended = Dictionary(grouping: all("ended"), by: { "\($0.place) #\($0.who)" }).mapValues(\.count)
         let missing = asked.keys.filter { ended[$0] == nil }
         expect(ended.allSatisfy { $0.value == 1 && asked[$0.key] == 1 }, "on_end: ran more than once: \(ended)")
-        expect(missing.count <= struck * 3, "on_end: not run: \(missing.sorted())")
+        // A strike may hit the one that runs or is being asked for, or the teardown that would make it due: no other.
+        expect(missing.count <= struck, "on_end: not run: \(missing.sorted()), \(struck) workers were stopped")
         for pipeline in plan.pipelines { check(pipeline, pages) }
     }
 

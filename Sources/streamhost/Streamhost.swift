@@ -59,7 +59,8 @@ struct RunCommand: ParsableCommand {
     var script: String
 
     @Argument(
-        parsing: .captureForPassthrough, help: "What the script finds in `arg`.", completion: .file())
+        parsing: .captureForPassthrough, help: "What the script finds in `arg`: all that follows it, options too.",
+        completion: .file())
     var arguments: [String] = []
 
     private static let defaultDrainTimeout = "30s", defaultProgressDelay = "2s"

@@ -10,7 +10,10 @@ do {
 } catch {
     let isWrong = Streamhost.exitCode(for: error) == .validationFailure
     guard isWrong else { Streamhost.exit(withError: error) }
-    let text = Streamhost.fullMessage(for: error) + "\n"
+    var text = Streamhost.fullMessage(for: error) + "\n"
+    if CommandLine.arguments.count > 1, CommandLine.arguments[1].hasSuffix(".lua") {
+        text += "  To run a script: streamhost run \(CommandLine.arguments[1])\n"
+    }
     _ = text.utf8CString.withUnsafeBytes { write(2, $0.baseAddress!, $0.count - 1) }
     exit(2)
 }

@@ -109,6 +109,12 @@ import Testing
             case 2:
                 lines.append(head + #""a lot"}"#)
                 bad["\(id)"] = "amount expected a number such as 12.50, got a lot"
+            case 3:
+                lines.append(head + "\(amount)5}")  // half a cent
+                bad["\(id)"] = "amount expected a number such as 12.50, got \(cents / 100)."
+            case 4...6:
+                lines.append(head + "\(amount)}")
+                passed.append(head + "\(amount),\"cents\":\(cents)}")
             default:
                 lines.append(head + "\"\(amount)\"}")
                 passed.append(head + "\"\(amount)\",\"cents\":\(cents)}")

@@ -67,4 +67,66 @@ import Testing
         #expect(outcome.errors == "streamhost: the sink of script.lua:2: cannot write value as JSON: inf\n")
         #expect(outcome.status == 1)
     }
+
+    /// Options, limits and what follows a failure, as they are first written.
+    @Test(arguments: [
+        (":map('m', f, { retry = 3 })", "stage \"m\" has no option 'retry': it goes into on_error = { retry = 3 }"),
+        (":map('m', f, { within = 3 })", "it goes into on_error = { restart = 5, within = \"1m\" }"),
+        (
+            ":map('m', f, { on_error = { to = 'dead.json' } })",
+            "got \"dead.json\": a file is to = stream.file { path = \"dead.json\", format = \"json\" }"
+        ),
+        (
+            ":map('m', f, { on_error = { to = stream.stderr } })",
+            "got a function: call it, as in to = stream.stderr(...)"
+        ),
+        (
+            ":map('m', f, { memory = 64 })",
+            "expected a size of at least \"64KB\": bytes or text such as \"64MB\", \"1GB\"; got 64"
+        ),
+        (":take(2, { max_value = 3 })", "argument 2 of take: it takes a number of values and nothing else"),
+        (":to(stream.null_sink(), { on_error = 'skip' })", "argument 2 of to: only a channel takes options"),
+        (":collect('5s')", "collect takes no arguments, got \"5s\""),
+        (
+            ":merge(stream.from(stream.generate(f, { timeout = '1s' })))",
+            "generate expected a function and no options, got {timeout = \"1s\"}"
+        ),
+        (":skip(2, { on_error = 'skip' })", "argument 2 of skip: it takes a number of values and nothing else"),
+    ])
+    func anOptionInTheWrongPlace_isToldWithItsRemedy(stage: String, message: String) throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require "stream"
+            local function f(v) return v end
+            stream.from(stream.range(1, 3))\(stage):to(stream.null_sink())
+            """)
+        #expect(outcome.errors.hasPrefix("streamhost: script.lua:3: "), "\(outcome.errors)")
+        #expect(outcome.errors.contains(message), "\(outcome.errors)")
+        #expect(outcome.status == 2)
+    }
+
+    @Test func aScriptWithoutASubcommand_isToldHowToRunIt() throws {
+        let outcome = try CommandLine.execute(["script.lua"])
+        #expect(outcome.errors.contains("streamhost run script.lua"), "\(outcome.errors)")
+        #expect(outcome.status == 2)
+    }
+
+    /// A process over a limit is replaced as after any failure, and the value that it had is lost.
+    @Test func aProcessOverItsLimit_goesOnWithRestart() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require "stream"
+            local p = stream.from(stream.range(1, 5)):stage("s", function(input, output)
+              for v in input:range() do
+                if v == 2 then while true do end end
+                output:send(v)
+              end
+            end, { cpu = "50ms", on_error = { restart = 1 } }):to(stream.stdout())
+            print(p:wait())
+            """)
+        #expect(outcome.lines == ["1", "3", "4", "5", "true"], "\(outcome.errors)")
+        #expect(
+            outcome.errors.contains("restarted: stage \"s\" (script.lua:2): script.lua:4: cpu limit of 50ms exceeded"))
+        #expect(outcome.status == 0)
+    }
 }

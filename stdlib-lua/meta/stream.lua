@@ -72,6 +72,21 @@ local stream = {}
 ---@field dropped integer
 ---@field queued integer
 ---@field capacity integer
+---@field limits? stream.StageLimits  of stages with a function
+---@field fused? { name: string, limits: stream.StageLimits }[]  stages with `isolated = false` in its workers
+
+---@class stream.StageLimits  those that there are
+---@field memory? stream.LimitUse  bytes
+---@field cpu? stream.LimitUse  seconds
+---@field timeout? stream.LimitUse  seconds
+---@field max_output? stream.LimitUse  bytes
+---@field max_value? { limit: integer }  bytes
+
+---@class stream.LimitUse  of the worker or value that uses the most
+---@field limit number
+---@field current number
+---@field peak number  with workers that were replaced
+---@field stopped integer  workers that were stopped for it
 
 ---@class stream.Drops  values dropped, by reason
 ---@field ended integer  that found nobody at an early end

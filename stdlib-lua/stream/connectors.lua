@@ -82,7 +82,11 @@ function make.values(list)
   return setmetatable({ kind = "values", values = list, connector = true }, connector)
 end
 
-function make.generate(fn)
+function make.generate(fn, more)
+  if more ~= nil then
+    misuse(("generate expected a function and no options, got %s: on_error goes into "
+      .. "stream.from(source, { on_error = })"):format(host.kind(more)))
+  end
   if type(fn) ~= "function" then misuse(("generate expected a function, got %s"):format(host.kind(fn))) end
   return setmetatable({ kind = "generate", code = { process = fn }, connector = true }, connector)
 end

@@ -9,7 +9,8 @@ function limits.memory(what, value)
   if value == nil then return nil end
   local bytes = host.size(value)
   if not bytes or bytes < 65536 then
-    misuse(([[memory of %s expected a size of at least "64KB", got %s]]):format(what, host.kind(value)))
+    misuse(([[memory of %s expected a size of at least "64KB": bytes or text such as "64MB", "1GB"; got %s]]):format(
+      what, host.kind(value)))
   end
   return bytes
 end

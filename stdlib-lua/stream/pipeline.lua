@@ -199,6 +199,10 @@ end
 function Pipeline.to(self, sink, options)
   expect_pipeline(self, "to")
   local description
+  if options ~= nil and not host.is_channel(sink) then
+    misuse(("argument 2 of to: only a channel takes options, { close = false }; those of a stage go into the stage; "
+      .. "got %s"):format(host.kind(options)))
+  end
   if host.is_channel(sink) then
     options = check_options("to", options, { close = true })
     description = { kind = "channel", channel = sink, keep_open = options.close == false }
@@ -219,8 +223,12 @@ function Pipeline.to(self, sink, options)
   return (declare(self, description))
 end
 
-function Pipeline.collect(self)
+function Pipeline.collect(self, more)
   expect_pipeline(self, "collect")
+  if more ~= nil then
+    misuse(([[collect takes no arguments, got %s: for a time limit call it inside ]]
+      .. [[stream.context():with_timeout("5s"):run(function() ... end)]]):format(host.kind(more)))
+  end
   local branch = rawget(self, "branch")
   if branch then
     misuse(("a branch of %s cannot wait for its values: end it with :to(...), for example a channel or a function")

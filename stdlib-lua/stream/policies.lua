@@ -28,8 +28,13 @@ local function letters(what, to)
     end
     return to, numbers[to]
   end
-  misuse(("to of %s expected a sink (stream.stdout, stderr, file, null_sink) or a channel, got %s"):format(
-    what, host.kind(to)))
+  local remedy = ""
+  if type(to) == "string" then remedy = (': a file is to = stream.file { path = %q, format = "json" }'):format(to) end
+  for _, name in ipairs { "stdout", "stderr", "file", "null_sink" } do
+    if to == connectors.make[name] then remedy = (": call it, as in to = stream.%s(...)"):format(name) end
+  end
+  misuse(("to of %s expected a sink (stream.stdout, stderr, file, null_sink) or a channel, got %s%s"):format(
+    what, host.kind(to), remedy))
 end
 
 -- `name`: of the stage or "stream.from".

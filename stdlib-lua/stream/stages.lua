@@ -16,6 +16,13 @@ local stage_options = {
 local by_value = { map = true, filter = true, each = true, flat_map = true, scan = true, reduce = true }
 local parts = { process = true, setup = true, flush = true, teardown = true }
 
+-- What belongs into the table of on_error, and how it is written there.
+local policy_fields = {
+  { "retry", "retry = 3" }, { "backoff", 'retry = 3, backoff = "100ms"' }, { "to", "to = sink" },
+  { "otherwise", 'otherwise = "skip"' }, { "restart", 'restart = 5, within = "1m"' },
+  { "within", 'restart = 5, within = "1m"' },
+}
+
 -- The functions of a stage: one function, or a table of them.
 local function functions(method, name, fn, whole_stage)
   if type(fn) == "function" then return { process = fn } end
@@ -121,6 +128,13 @@ local function stage_of(self, op, name, code, options, extra)
   if type(options) == "table" and options.capacity ~= nil then
     misuse(("stage \"%s\" has no option 'capacity': the queue in front of it is queue = n"):format(name))
   end
+  if type(options) == "table" then
+    for _, field in ipairs(policy_fields) do
+      if options[field[1]] ~= nil then
+        misuse(("stage \"%s\" has no option '%s': it goes into on_error = { %s }"):format(name, field[1], field[2]))
+      end
+    end
+  end
   options = check_options("stage \"" .. name .. "\"", options, stage_options)
   local stage = { op = op, name = name, place = place(), code = code }
   stage.workers = options.workers == nil and 1 or whole("workers of stage \"" .. name .. "\"", options.workers, 1, 4096)
@@ -174,7 +188,11 @@ folding "scan"
 folding "reduce"
 
 for _, op in ipairs { "take", "skip" } do
-  Pipeline[op] = function(self, n)
+  Pipeline[op] = function(self, n, more)
+    if more ~= nil then
+      misuse(("argument 2 of %s: it takes a number of values and nothing else, no name and no options; got %s"):format(
+        op, host.kind(more)))
+    end
     return extend(self, { op = op, name = op, n = whole("argument 1 of " .. op, n, 0, math.maxinteger) })
   end
 end

@@ -75,6 +75,15 @@ extension Corpus {
         stage(
             "tasks that start tasks", .cancel,
             "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
+        Attack(
+            .streams, "a task that starts the next, when the stage's function has ended", .cancel,
+            "local function again() stream.go(again) end again() stream.sleep(1e6)",
+            place: .chain(
+                """
+                stream.from(stream.values { 1, 2, 3 }):stage("hostile", function(input, output)
+                  stream.go(attack)
+                end, OPTIONS)
+                """, passes: [])),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),
         stage("neither waits nor reads", .cancel, "while true do pcall(function() while true do end end) end"),

@@ -58,6 +58,9 @@ extension Corpus {
             .tasks, "timers that nobody keeps", .timeout,
             "while true do local t <close> = stream.ticker(1e-6) stream.after(0):recv() end"),
         Attack(
+            .tasks, "a loop beside tickers that are always due", .timeout,
+            "local keep = {} for i = 1, 10 do keep[i] = stream.ticker(1e-9) end while true do end"),
+        Attack(
             .tasks, "contexts that end", .timeout,
             "while true do local ctx <close> = stream.context():with_timeout(1e-6) ctx:on_end(print) end"),
         Attack(
@@ -82,7 +85,7 @@ extension Corpus {
                 """
                 stream.from(stream.values { 1, 2, 3 }):stage("hostile", function(input, output)
                   stream.go(attack)
-                end, OPTIONS)
+                end, { memory = "64MB" })
                 """, passes: [])),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),

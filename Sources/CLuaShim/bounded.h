@@ -11,7 +11,8 @@
 
 enum {
     BOUNDED_STEPS = 4096,        /* matching steps, elements or comparisons between two looks */
-    BOUNDED_BYTES = 256 << 10    /* bytes copied or searched between two looks */
+    BOUNDED_BYTES = 256 << 10,   /* bytes copied or searched between two looks */
+    BOUNDED_FORM = 2 << 20       /* bytes of the longest format of string.pack */
 };
 
 /* True: a preemption is owed, and can be had here by shim_give_way. Does not return where the script is to end: raises,
@@ -82,5 +83,8 @@ extern const luaL_Reg shim_bounded_string[], shim_bounded_pattern[], shim_bounde
 int shim_table_sort(lua_State *L);
 lua_Integer shim_check_sortable(lua_State *L); /* the length of the first argument [-0, +0, v] */
 int shim_string_format(lua_State *L);
-extern _Atomic(lua_CFunction) shim_stock_pack; /* Lua's string.pack, the same in every state */
+int shim_tonumber(lua_State *L);
+/* luaL_loadbufferx of a text; raises what the end of the script raises. [-0, +1, v] */
+int shim_load_text(lua_State *L, const char *source, size_t length, const char *name);
+extern _Atomic(lua_CFunction) shim_stock_pack, shim_stock_packsize, shim_stock_unpack; /* Lua's, the same in every state */
 #endif

@@ -110,21 +110,31 @@ static bool in_set(matcher *m, uint8_t c, const char *p, const char *end) {
     return !inside;
 }
 
+static inline bool in_bits(const match_set *set, uint8_t c) { return set->bits[c >> 6] >> (c & 63) & 1; }
+
 /* The set as bits. Pays off from a few dozen characters on. */
 static const match_set *make_bits(matcher *m, const char *p, const char *end) {
     match_set *set = &m->set[m->sets];
     const char *begin = p++;
     bool inside = *p != '^';
+    match_set named = {NULL, {0}}; /* the classes that it had: a pattern may be megabytes of them */
     memset(set->bits, 0, sizeof set->bits);
     for (p += !inside; p < end; p++) {
         count_bytes(m, begin, p);
         uint8_t c = (uint8_t)*p;
         if (c == ESCAPE) {
             c = (uint8_t)*++p;
+            if (in_bits(&named, c)) continue;
+            named.bits[c >> 6] |= 1ull << (c & 63);
             for (int i = 0; i < 256; i++)
                 if (in_class((uint8_t)i, c)) set->bits[i >> 6] |= 1ull << (i & 63);
         } else if (p[1] == '-' && p + 2 < end) {
-            for (int i = c; i <= (uint8_t)p[2]; i++) set->bits[i >> 6] |= 1ull << (i & 63);
+            int last = (uint8_t)p[2];
+            for (int word = c >> 6; c <= last && word <= last >> 6; word++) {
+                uint64_t from = word == c >> 6 ? ~0ull << (c & 63) : ~0ull;
+                uint64_t to = word == last >> 6 ? ~0ull >> (63 - (last & 63)) : ~0ull;
+                set->bits[word] |= from & to;
+            }
             p += 2;
         } else {
             set->bits[c >> 6] |= 1ull << (c & 63);
@@ -141,8 +151,6 @@ static inline const match_set *made_bits(const matcher *m, const char *p) {
         if (m->set[i].p == p) return &m->set[i];
     return NULL;
 }
-
-static inline bool in_bits(const match_set *set, uint8_t c) { return set->bits[c >> 6] >> (c & 63) & 1; }
 
 enum { FREQUENT = 24, MOST_SETS = sizeof ((matcher *)0)->set / sizeof(match_set) };
 

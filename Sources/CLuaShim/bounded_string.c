@@ -72,12 +72,20 @@ static int reverse(lua_State *L) { return changed(L, REVERSE); }
 static int lower(lua_State *L) { return changed(L, LOWER); }
 static int upper(lua_State *L) { return changed(L, UPPER); }
 
-_Atomic(lua_CFunction) shim_stock_pack;
+_Atomic(lua_CFunction) shim_stock_pack, shim_stock_packsize, shim_stock_unpack;
+
+/* The format of pack, packsize or unpack, which Lua's own go through without a look: more values than fit on its stack have
+ * room in it. [-0, +0, v] */
+static const char *check_form(lua_State *L, size_t *length) {
+    const char *form = luaL_checklstring(L, 1, length);
+    luaL_argcheck(L, *length <= BOUNDED_FORM, 1, "format longer than 2097152 bytes");
+    return form;
+}
 
 /* string.pack(form, ...): Lua's own, once it is known that its padding is not too much ("c1000000000"). [-n, +1, v] */
 static int pack(lua_State *L) {
     size_t length, size = 0;
-    const char *form = luaL_checklstring(L, 1, &length), *end = form + length;
+    const char *form = check_form(L, &length), *end = form + length;
     for (long steps = 1; (form = memchr(form, 'c', (size_t)(end - form))) != NULL; steps++) {
         size_t n = 0;
         for (form++; *form >= '0' && *form <= '9' && n < (size_t)INT_MAX; form++) n = n * 10 + (size_t)(*form - '0');
@@ -88,7 +96,22 @@ static int pack(lua_State *L) {
     return atomic_load_explicit(&shim_stock_pack, memory_order_relaxed)(L);
 }
 
+/* string.packsize(form) [-n, +1, v] */
+static int packsize(lua_State *L) {
+    size_t length;
+    check_form(L, &length);
+    return atomic_load_explicit(&shim_stock_packsize, memory_order_relaxed)(L);
+}
+
+/* string.unpack(form, s [, at]) [-n, +results, v] */
+static int unpack(lua_State *L) {
+    size_t length;
+    check_form(L, &length);
+    return atomic_load_explicit(&shim_stock_unpack, memory_order_relaxed)(L);
+}
+
 /* byte, char, len, sub are Lua's: they are O(1), one copy, or bounded by the Lua stack's million values. */
 const luaL_Reg shim_bounded_string[] = {
-    {"format", shim_string_format}, {"lower", lower}, {"pack", pack}, {"rep", rep}, {"reverse", reverse}, {"upper", upper}, {NULL, NULL}
+    {"format", shim_string_format}, {"lower", lower}, {"pack", pack}, {"packsize", packsize}, {"rep", rep},
+    {"reverse", reverse}, {"unpack", unpack}, {"upper", upper}, {NULL, NULL}
 };

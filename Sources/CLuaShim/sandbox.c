@@ -188,7 +188,7 @@ static int load(lua_State *L) {
         lua_pushfstring(L, "load: a chunk is at most %d bytes", CHUNK_LIMIT);
         return load_failed(L);
     }
-    if (luaL_loadbufferx(L, source, length, name, "t") != LUA_OK) return load_failed(L);
+    if (shim_load_text(L, source, length, name) != LUA_OK) return load_failed(L);
     if (has_env) {
         lua_pushvalue(L, 4);
         if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
@@ -418,14 +418,14 @@ static void publish(lua_State *L, const char *name) {
 /* _G. luaopen_base writes into the globals whatever it has: they are another table meanwhile. [-0, +0, e] */
 static void open_base(lua_State *L) {
     static const char *const allowed[] = {
-        "assert", "error", "ipairs", "pairs", "pcall", "rawequal", "select", "tonumber", "tostring", "type", "_VERSION",
+        "assert", "error", "ipairs", "pairs", "pcall", "rawequal", "select", "tostring", "type", "_VERSION",
         NULL
     };
     static const luaL_Reg own[] = {
         {"collectgarbage", collectgarbage}, {"getmetatable", shim_getmetatable}, {"load", load},
         {"next", shim_next_field}, {"print", print}, {"rawget", shim_rawget}, {"rawlen", shim_rawlen},
-        {"rawset", shim_rawset}, {"require", require}, {"setmetatable", setmetatable}, {"warn", warn},
-        {"xpcall", xpcall}, {NULL, NULL}
+        {"rawset", shim_rawset}, {"require", require}, {"setmetatable", setmetatable}, {"tonumber", shim_tonumber},
+        {"warn", warn}, {"xpcall", xpcall}, {NULL, NULL}
     };
     lua_pushglobaltable(L);
     int globals = lua_gettop(L);
@@ -453,7 +453,11 @@ static void open_string(lua_State *L) {
     keep(L, lua_gettop(L), allowed);
     lua_getfield(L, -1, "pack");
     atomic_store(&shim_stock_pack, lua_tocfunction(L, -1));
-    lua_pop(L, 1);
+    lua_getfield(L, -2, "packsize");
+    atomic_store(&shim_stock_packsize, lua_tocfunction(L, -1));
+    lua_getfield(L, -3, "unpack");
+    atomic_store(&shim_stock_unpack, lua_tocfunction(L, -1));
+    lua_pop(L, 3);
     luaL_setfuncs(L, shim_bounded_string, 0);
     luaL_setfuncs(L, shim_bounded_pattern, 0);
     publish(L, "string");

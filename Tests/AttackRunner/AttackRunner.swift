@@ -27,6 +27,8 @@ struct AttackRunner: ParsableCommand {
 
     /// A pause of the others that no busy machine explains, seconds.
     private static let longestPause = 2.0
+    /// Seconds within which a stop is to be reported (p99); slower ones are named at the end.
+    private static let promised = 0.05
     /// What an attack may leave in the heap: caches that the process keeps once (bytes), and what all of them together may.
     private static let heapOfOne = 1 << 20, heapOfAll = 4 << 20
     /// What all may add to the resident memory: malloc keeps up to 64 MB in an arena after large blocks. The heap's bytes in
@@ -60,13 +62,17 @@ struct AttackRunner: ParsableCommand {
         warmUp()
         let heap = Int(attack_heap_bytes()), resident = Int(attack_resident_bytes())
         var failed = 0, hung = 0, delays: [Double] = [], pauses: [Double] = []
+        var slow: [(attack: String, delay: Double)] = []
         for round in 0..<max(1, `repeat`) {
             for attack in attacks {
                 if verbose { print("\(attack.kind.rawValue): \(attack.name)") }
                 fflush(nil)
                 let result = attack.run(patience: patience)
                 let problems = result.failures + judge(result)
-                if let delay = result.delay { delays.append(delay) }
+                if let delay = result.delay {
+                    delays.append(delay)
+                    if delay > Self.promised { slow.append(("\(attack.kind.rawValue): \(attack.name)", delay)) }
+                }
                 if let pause = result.widestPause { pauses.append(pause) }
                 if result.isHung { hung += 1 }
                 if problems.isEmpty {
@@ -87,6 +93,7 @@ struct AttackRunner: ParsableCommand {
                 failed += 1
             }
         }
+        for (attack, delay) in slow { print("slow   \(attack)\(Self.text(delay))") }
         let kinds = Set(attacks.map(\.kind)).count
         print(
             "stopped after their limits: \(Self.summary(delays)); the others' longest pauses: \(Self.summary(pauses))")

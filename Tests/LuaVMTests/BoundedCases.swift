@@ -27,7 +27,8 @@ enum BoundedCases {
         local function report(label, f, ...) print(label, results(pcall(f, ...))) end
 
         local calls = {}
-        for _, name in ipairs { "find", "match", "gsub", "rep", "reverse", "upper", "lower", "format", "pack" } do
+        for _, name in ipairs { "find", "match", "gsub", "rep", "reverse", "upper", "lower", "format", "pack",
+          "packsize", "unpack" } do
           calls[name] = load(("return function(...) return string.%s(...) end"):format(name), "=case")()
           calls[":" .. name] = load(("return function(s, ...) return s:%s(...) end"):format(name), "=case")()
         end
@@ -164,7 +165,25 @@ enum BoundedCases {
           for _, form in ipairs { "c5", "c1", "c0", "i4c3", "c", "z", "s1", "!8 i3 c2", "<i2 >i2", "x", "Xi4", "" } do
             report(form, calls.pack, form, pick { "ab", 5, "x\0y" }, pick { "cd", 7 }, 1)
             report(form, calls.pack, form)
+            report(form, calls.packsize, form)
+            report(form, calls.unpack, form, "\1\2\3abc\0defghij", random(4))
           end
+          report("size", calls.packsize) report("size", calls.packsize, {}) report("unpack", calls.unpack, "i4")
+        end
+
+        -- ---- Numbers
+        calls.tonumber = load("return function(...) return tonumber(...) end", "=case")()
+        local texts = { "0", "-0", "10", "zZ9", "  7f\t", "-  1", "+11", "-ff", "+", "", " ", "1 1", "1\0", "\0", "08", "1.5",
+          "0x1F", "1e3", "nan", "é1", ("9"):rep(30), ("z"):rep(20), 10, 1.5, true, {} }
+        local bases = { 2, 3, 7, 8, 10, 16, 35, 36, 1, 0, -1, 37, "10", 2.0, 2.5, "x", {} }
+        local function conversionsOfText()
+          for _, text in ipairs(texts) do
+            report(show(text), calls.tonumber, text)
+            report(show(text), calls.tonumber, text, nil)
+            for _, base in ipairs(bases) do report(show(text), calls.tonumber, text, base) end
+          end
+          report("none", calls.tonumber) report("none", calls.tonumber, nil) report("none", calls.tonumber, nil, 10)
+          report("long", calls.tonumber, ("1"):rep(600000), 7) report("long", calls.tonumber, ("1"):rep(600000) .. "9", 7)
         end
 
         -- ---- Formats
@@ -340,6 +359,7 @@ enum BoundedCases {
 
         patterns(4000)
         encodings(600)
+        conversionsOfText()
         strings(300)
         formats(1500)
         tables(2500)

@@ -29,6 +29,10 @@ import Testing
         "while true do local t = {} for i = 1, 1e5 do t[i] = -i end table.sort(t) end",
         "while true do local t = {} for i = 1, 1e5 do t[i] = 'xxxxxxxxxx' end table.concat(t, ', ') end",
         "('x'):gsub('x', function() while true do end end)",
+        #"local p = "[" .. ("\0-\254"):rep(3e5) .. "]*\255" while true do ("b"):rep(1000):find(p) end"#,
+        #"local s = ("1"):rep(1e6) while true do tonumber(s, 7) end"#,
+        #"local s = ("x = 1 "):rep(1e5) while true do pcall(load, s) end"#,
+        #"local s = ("i4 "):rep(5e5) while true do pcall(string.packsize, s) end"#,
     ]
 
     @Test(arguments: endless) func killEnds(_ program: String) {
@@ -88,6 +92,43 @@ import Testing
         #expect(state.vm.memory.peak < 200_000)
     }
 
+    /// Lua goes through a format without an end to its patience, so there is a longest one.
+    @Test func formatsOfPackAsLongAsMayBe() {
+        let state = TestState()
+        let end = state.run(
+            """
+            local longest = (" "):rep(2 << 20)
+            print(string.packsize(longest), #string.pack(longest), (string.unpack(longest, "")))
+            for _, name in ipairs { "pack", "packsize", "unpack" } do print(pcall(string[name], longest .. "b", "x")) end
+            """)
+        #expect(end == .returned)
+        #expect(state.lines.first == "0\t0\t1" && state.lines.count == 4)
+        for line in state.lines.dropFirst() {
+            #expect(
+                line.hasPrefix("false\tbad argument #1 to ") && line.hasSuffix("(format longer than 2097152 bytes)"))
+        }
+    }
+
+    /// A set is the same however often and in whatever order its classes and ranges are named.
+    @Test(arguments: ["%a", "%d%a", "\\0-\\63", "a-z0-9", "\\64-\\191", "z-a", "%x\\200-\\255", "^%s\\1-\\31"])
+    func setsOfMany(_ members: String) {
+        let state = TestState()
+        let end = state.run(
+            """
+            local all = {}
+            for i = 0, 255 do all[#all + 1] = string.char(i) end
+            all = table.concat(all):rep(3)
+            local head, rest = ("\(members)"):match("^(%^?)(.*)$")
+            local wanted = {}
+            for c in all:gmatch(".") do if c:find("[" .. head .. rest .. "]") then wanted[#wanted + 1] = c end end
+            local got = {}
+            for c in all:gmatch("[" .. head .. rest:rep(40) .. "]") do got[#got + 1] = c end
+            print(table.concat(got) == table.concat(wanted), #got)
+            """)
+        #expect(end == .returned)
+        #expect(state.lines.first?.hasPrefix("true\t") == true)
+    }
+
     @Test func withoutALimitLuasOwnBoundsHold() {
         let end = TestState().run(
             #"""
@@ -116,6 +157,47 @@ import Testing
         interrupter.stop()
         #expect(end == .returned)
         #expect(state.lines == ["false\tcanceled", "3\t3"])
+    }
+
+    /// The compiler's own failures are returned; the script's end is raised, also there.
+    @Test func cancelRaisesWhileCompiling() {
+        let state = TestState()
+        nonisolated(unsafe) let vm = state.vm!
+        let interrupter = Interrupter(after: 5000, every: 1000) { vm.cancelRunning() }
+        let end = state.run(
+            """
+            local source = ("x = 1 "):rep(170000)
+            local ok, problem
+            local function compile()
+              while true do
+                local f, why = load(source)
+                if not f then print("returned", why) end
+              end
+            end
+            repeat ok, problem = pcall(compile) until not ok
+            print(ok, problem)
+            """)
+        interrupter.stop()
+        #expect(end == .returned || end == .raised("canceled"))
+        if end == .returned { #expect(state.lines == ["false\tcanceled"]) }
+    }
+
+    /// A text is compiled in pieces: where they meet changes nothing.
+    @Test func textsOfManyPieces() {
+        let state = TestState()
+        let end = state.run(
+            """
+            for n = 32760, 32776 do
+              local source = "local a = '" .. ("x"):rep(n) .. "' return #a, a == ('x'):rep(" .. n .. ")"
+              local length, same = load(source)()
+              assert(length == n and same)
+              local f, problem = load(("\\n"):rep(n) .. "x = = 1", "=t")
+              assert(f == nil and problem == "t:" .. n + 1 .. ": unexpected symbol near '='")
+            end
+            print "all"
+            """)
+        #expect(end == .returned)
+        #expect(state.lines == ["all"])
     }
 
     @Test func waitsInComparatorAndCallback() {

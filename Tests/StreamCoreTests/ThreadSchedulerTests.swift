@@ -154,6 +154,28 @@ struct ThreadSchedulerTests {
         #expect(log.all.sorted() == Array(0..<10))
     }
 
+    /// Guards against a timer thread that fired and never came to look at the others: whoever kept a ticker of a
+    /// nanosecond could not be interrupted.
+    @Test func timersThatAreAlwaysDue_hideNoJobThatDoesNotReturn() {
+        let scheduler = started(threads: 2)
+        let tickers = (0..<50).map { _ in
+            Ticker(scheduler: scheduler, interval: 1, repeats: true, name: "ticker") { _ in }
+        }
+        for ticker in tickers { ticker.start() }
+        let isOpen = Atomic<Bool>(false), inside = Atomic<Int>(0)
+        let stuck = (0..<8).map { _ in
+            CallingJob(scheduler) {
+                inside.wrappingAdd(1, ordering: .relaxed)
+                _ = eventually { isOpen.load(ordering: .relaxed) }
+            }
+        }
+        for job in stuck { job.wake() }
+        #expect(eventually(5) { inside.load(ordering: .relaxed) == 8 })
+        isOpen.store(true, ordering: .relaxed)
+        for ticker in tickers { ticker.stop() }
+        scheduler.stop()
+    }
+
     @Test func stop_waitsForTheRunningJob_andDropsQueuedOnes() {
         let scheduler = started(threads: 1)
         let log = Log()

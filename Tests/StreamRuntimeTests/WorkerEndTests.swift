@@ -35,6 +35,61 @@ import Testing
         #expect(log == ["first end", "second end", "late end"])
     }
 
+    /// A worker of `count` tasks that are ready, and will each wait on a channel; it has not run yet.
+    private static func worker(of count: Int, on run: Run, ended: @escaping (LuaTask, TaskEnd) -> Void) -> Worker {
+        let channel = Channel(capacity: 0)
+        let script = Array("local channel = ... channel:recv()".utf8)
+        return Worker(run: run, name: "worker") { worker in
+            _ = worker.open(memoryLimit: 64 << 20)
+            for _ in 0..<count {
+                _ = script.withUnsafeBytes { worker.vm.load($0, name: "@script.lua") }
+                HostAPI.push(worker.vm.main, channel)
+                worker.start(
+                    from: worker.vm.main, arguments: 1, context: run.context, origin: "script.lua", completion: ended)
+            }
+        }
+    }
+
+    @Test func dropComputingTasks_endsThoseThatAreReady_inOrder() {
+        let scheduler = SeededScheduler(seed: 1)
+        let run = Self.run(on: scheduler)
+        var ended: [UInt64] = [], isReady = false, left: [UInt64] = []
+        let worker = Self.worker(of: 6, on: run) { task, end in
+            if case .stopped = end { ended.append(task.number) }
+        }
+        worker.call { worker in  // before any of them has run
+            worker.dropComputingTasks { $0.number % 2 == 0 }
+            isReady = !worker.ready.isEmpty
+        }
+        worker.wake()
+        scheduler.run(limit: 100)
+        #expect(ended == [2, 4, 6] && isReady)
+        worker.call { worker in  // the others wait: they are not its
+            worker.dropComputingTasks { _ in true }
+            left = worker.orderedTasks.map(\.number)
+            worker.end {}
+        }
+        scheduler.run(limit: 100)
+        #expect(left == [1, 3, 5])
+    }
+
+    /// The host's part of a task: Lua's is counted by its allocator, until it is collected.
+    @Test func tasksAreChargedToTheWorkersMemory() {
+        let scheduler = SeededScheduler(seed: 1)
+        let run = Self.run(on: scheduler)
+        var givenBack = 0
+        let worker = Self.worker(of: 100, on: run) { _, _ in }
+        worker.call { worker in
+            let before = worker.memory!.used
+            worker.dropComputingTasks { _ in true }
+            givenBack = Int(before) - Int(worker.memory!.used)
+            worker.end {}
+        }
+        worker.wake()
+        scheduler.run(limit: 100)
+        #expect(givenBack == 100 * Worker.taskBytes)
+    }
+
     /// Guards against a value in two hands: a receiver on another thread has claimed a waiting send and moves its value,
     /// while the worker of that send ends and drops it. What became of it is also counted.
     @Test func end_whileAWaitIsClaimed_waitsUntilItIsTold() throws {

@@ -325,10 +325,13 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
 
     private func timerLoop() {
         var idleTicks = 0
+        // Where timers are always due, as those of a ticker of a microsecond are, the threads are looked at in between.
+        var firesSince = Int64.max
         pthread_mutex_lock(timerMutex)
         while true {
             let now = Self.clock()
-            if let timer = timers.takeDue(now) {
+            if now - firesSince < Self.tick, let timer = timers.takeDue(now) {
+                firesSince = min(firesSince, now)
                 beginActivity()
                 pthread_mutex_unlock(timerMutex)
                 timer.fire()
@@ -336,6 +339,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
                 pthread_mutex_lock(timerMutex)
                 continue
             }
+            firesSince = .max
             pthread_mutex_unlock(timerMutex)
             let busy = watchSlices(now)
             pthread_mutex_lock(timerMutex)

@@ -117,7 +117,10 @@ extension StageWorker {
 
     private func leaveStage() {
         if isReplaced { return replace() }
-        if group.context.reason != nil, worker.hasTasks { worker.dropRunawaysLater() }
+        if worker.hasTasks {
+            let watch = RunawayWatch(worker)
+            if group.context.add(watch) { runaways = watch } else { worker.dropRunawaysLater() }
+        }
         // Tasks that the script started here go on. A process has handed its output to them: it stays open until they
         // have ended. Other stages have ended now, and only the worker lives on.
         if worker.hasTasks && !ports.isProcess {
@@ -203,6 +206,8 @@ extension StageWorker {
 
     func leave() {
         group.limitUse.ended(worker, driver, limits)
+        if let runaways { group.context.remove(runaways) }
+        runaways = nil
         ports.onFailure = nil  // it refers to this stage, which refers to the ports
         ports.onJudged = nil
         ports.onOverflow = nil

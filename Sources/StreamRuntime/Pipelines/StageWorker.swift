@@ -46,6 +46,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     var references: [[Int32]] = []
     /// Stages whose setup has begun: so many get a teardown.
     var begun = 0
+    /// Of tasks that have outlived its function.
+    var runaways: RunawayWatch?
     /// The last state of a reduce that is no part of a chain.
     var state: Int32 = 0
     var failure: ScriptFailure?

@@ -40,6 +40,7 @@ struct Holdings {
 
     /// Those that `task` got: it was stopped for good, and the `<close>` of its variables does not run.
     mutating func takeBack(of task: LuaTask) {
+        if held.isEmpty { return }
         let owner = ObjectIdentifier(task)
         let all = held.filter { $0.value.owner == owner }.sorted { $0.key < $1.key }
         for (number, _) in all { held[number] = nil }

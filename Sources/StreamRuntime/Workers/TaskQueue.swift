@@ -49,17 +49,20 @@ struct TaskQueue: ~Copyable {
 
     mutating func removeAll() { while popFirst() != nil {} }
 
-    var identities: [ObjectIdentifier] {
-        var all: [ObjectIdentifier] = []
+    /// All, in order.
+    var tasks: [LuaTask] {
+        var all: [LuaTask] = []
         var next = first
         while let task = next {
             task._withUnsafeGuaranteedRef {
-                all.append(ObjectIdentifier($0))
+                all.append($0)
                 next = $0.nextReady
             }
         }
         return all
     }
+
+    var identities: [ObjectIdentifier] { tasks.map(ObjectIdentifier.init) }
 }
 
 /// Where any thread puts tasks for the worker that owns it, which takes all that are there. No lock: a push is one

@@ -21,6 +21,8 @@ final class ValueDeadlines {
     private var waitsSince: Int64?
     /// Nanoseconds that it may compute after its value's deadline: SHIM_GRACE of driver_timeout.c.
     private static let grace: Int64 = 10_000_000
+    /// A shorter wait is no rest from computing: little more than the switches that it takes.
+    private static let shortestRest: Int64 = 100_000
 
     init(driver: StageDriver, home: Context, links: Int, scheduler: Scheduler) {
         self.driver = driver
@@ -60,7 +62,11 @@ final class ValueDeadlines {
     func resumed() -> Bool {
         let now = scheduler.now
         if !isRefused {
-            if isLate, let waitsSince { driver.since += now - waitsSince } else { driver.since = now }
+            if isLate, let waitsSince {
+                if now - waitsSince >= Self.shortestRest { driver.since += now - waitsSince }
+            } else {
+                driver.since = now
+            }
         }
         isRefused = false
         waitsSince = nil

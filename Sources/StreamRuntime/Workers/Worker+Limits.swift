@@ -77,6 +77,8 @@ extension Worker {
 
     /// Bytes that a timer costs, and a context.
     static let timerBytes = 512, contextBytes = 512
+    /// Those of a task beside its coroutine: itself, its seat, its context.
+    static let taskBytes = 768
     /// Those of a worker of its own that it started, until that has ended.
     static let workerBytes = 64 << 10
 

@@ -15,13 +15,13 @@ extension Worker {
         scheduler.arm(timer)
     }
 
-    /// On its thread, between tasks: of those that are ready to run, or were preempted. What drives a stage is stopped by
-    /// the interrupt where it computes.
+    /// On its thread, between tasks: of those that are ready to run, or were preempted, in that order. What drives a stage is
+    /// stopped by the interrupt where it computes. As many as the worker's memory holds are dropped at once, so nothing
+    /// here is done for those that wait.
     func dropComputingTasks(where shallEnd: (LuaTask) -> Bool) {
-        let told = Set(ready.identities)
-        for task in orderedTasks where !task.isOver && shallEnd(task) {
+        for task in ready.tasks where !task.isOver && shallEnd(task) {
             if !task.isComputing {  // its wait is over, if it was no port's
-                guard told.contains(ObjectIdentifier(task)), task.ports == nil || task.arguments >= 0 else { continue }
+                guard task.ports == nil || task.arguments >= 0 else { continue }
                 endWait(of: task)
             } else if task.ports != nil {
                 continue
@@ -29,5 +29,20 @@ extension Worker {
             holdings.takeBack(of: task)
             over(task, .stopped(task.context.reason ?? .canceled))
         }
+    }
+}
+
+/// Tasks outlive the function of the stage that started them: they come to an end where its pipeline ends early.
+final class RunawayWatch: ContextListener, Sendable {
+    private let worker: Weak
+
+    private struct Weak: @unchecked Sendable {  // set once
+        weak var worker: Worker?
+    }
+
+    init(_ worker: Worker) { self.worker = Weak(worker: worker) }
+
+    func contextEnded(_ reason: Reason) {
+        worker.worker?.call { worker in if worker.hasTasks { worker.dropRunawaysLater() } }
     }
 }

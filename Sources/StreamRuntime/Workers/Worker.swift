@@ -297,6 +297,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         let task = LuaTask(
             worker: self, stack: stack, anchor: reference, arguments: closes ? arguments + 1 : arguments,
             context: context, isOwn: isOwn, origin: origin, completion: completion)
+        vm.charge(Self.taskBytes)
         startedTasks += 1
         task.number = startedTasks
         task.isPrincipal = isPrincipal
@@ -512,6 +513,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         tasks.removeValue(forKey: ObjectIdentifier(task))
         if let own = task.ports { ports.removeAll { $0 === own } }
         vm.freeTask(task.anchor)
+        vm.uncharge(Self.taskBytes)
     }
 
     /// What a task raises after its context has ended is its end, not a failure. What leaves a `ctx:run` is the caller's,

@@ -58,6 +58,9 @@ extension Corpus {
             .tasks, "timers that nobody keeps", .timeout,
             "while true do local t <close> = stream.ticker(1e-6) stream.after(0):recv() end"),
         Attack(
+            .tasks, "a loop beside tickers that are always due", .timeout,
+            "local keep = {} for i = 1, 10 do keep[i] = stream.ticker(1e-9) end while true do end"),
+        Attack(
             .tasks, "contexts that end", .timeout,
             "while true do local ctx <close> = stream.context():with_timeout(1e-6) ctx:on_end(print) end"),
         Attack(
@@ -75,6 +78,15 @@ extension Corpus {
         stage(
             "tasks that start tasks", .cancel,
             "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
+        Attack(
+            .streams, "a task that starts the next, when the stage's function has ended", .cancel,
+            "local function again() stream.go(again) end again() stream.sleep(1e6)",
+            place: .chain(
+                """
+                stream.from(stream.values { 1, 2, 3 }):stage("hostile", function(input, output)
+                  stream.go(attack)
+                end, { memory = "64MB" })
+                """, passes: [])),
         stage("never reads, never writes", .cancel, "stream.sleep(1e6)"),
         stage("reads and never writes", .cancel, "while true do input:recv() end"),
         stage("neither waits nor reads", .cancel, "while true do pcall(function() while true do end end) end"),

@@ -83,7 +83,9 @@ extension StageWorker {
         if failure != nil || stopped != nil || wasStopped || isFailing {
             context.end(at: group.run.scheduler.now + Self.teardownLimit)
         }
-        call("teardown", link, context: context) {
+        // One that computes on is told and stopped by then: see Worker's grace periods.
+        let cleansUntil = group.run.scheduler.now + Self.teardownLimit + 2 * Run.grace
+        call("teardown", link, context: context, cleansUntil: cleansUntil) {
             $0.push(reason)
         } then: { [self] end in
             if case .failed(let failure) = end {

@@ -197,7 +197,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     /// Starts a task of one of a stage's functions.
     func call(
         _ name: String, _ link: Int, context: Context? = nil, ports: StagePorts? = nil, held: Channel? = nil,
-        push: (LuaStack) -> Void, then: @escaping (TaskEnd) -> Void
+        cleansUntil: Int64? = nil, push: (LuaStack) -> Void, then: @escaping (TaskEnd) -> Void
     ) {
         let before = stack.top
         stack.push(reference: reference(name, link))
@@ -208,6 +208,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             ports: ports, isPrincipal: true
         ) { _, end in then(end) }
         task?.heldInput = held
+        if let cleansUntil { task?.cleansUntil = cleansUntil }
         if task == nil { then(.failed(Self.noMemory)) }
     }
 

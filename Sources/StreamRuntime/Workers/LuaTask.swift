@@ -113,6 +113,8 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     @exclusivity(unchecked) var arguments: Int32
     /// The input of a stage's function: held until that has requested, or first waits.
     var heldInput: Channel?
+    /// It cleans up: until then nobody drops it. Nanoseconds on the scheduler's clock.
+    var cleansUntil: Int64 = .min
     /// The ports of the stage whose driver this task runs.
     @exclusivity(unchecked) var ports: StagePorts?
     /// Of the values that it has, if that stage has a timeout.

@@ -141,10 +141,10 @@ extension Worker {
 }
 
 extension Quantity {
-    /// "16MB": in the largest unit that needs no fraction.
+    /// "16MB": in the largest unit that needs no fraction; scripts may write it so.
     static func text(bytes: Int) -> String {
         var value = bytes
-        for unit in [" bytes", "KB", "MB"] {
+        for unit in ["B", "KB", "MB"] {
             if value < 1024 || value % 1024 != 0 { return "\(value)\(unit)" }
             value /= 1024
         }

@@ -19,7 +19,8 @@ extension Worker {
     /// stopped by the interrupt where it computes. As many as the worker's memory holds are dropped at once, so nothing
     /// here is done for those that wait.
     func dropComputingTasks(where shallEnd: (LuaTask) -> Bool) {
-        for task in ready.tasks where !task.isOver && shallEnd(task) {
+        let now = scheduler.now
+        for task in ready.tasks where !task.isOver && task.cleansUntil < now && shallEnd(task) {
             if !task.isComputing {  // its wait is over, if it was no port's
                 guard task.ports == nil || task.arguments >= 0 else { continue }
                 endWait(of: task)

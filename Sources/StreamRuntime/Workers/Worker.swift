@@ -532,9 +532,10 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Those that wait for what will not come, once the run has ended.
     func dropWaitingTasks(where shallEnd: (LuaTask) -> Bool = { _ in true }) {
+        let now = scheduler.now
         // What drives a stage and waits in its ports ends by its pipeline's context.
         for task in orderedTasks
-        where (task.ports == nil || task.arguments >= 0) && !task.isOver && shallEnd(task)
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.cleansUntil < now && shallEnd(task)
             && task.waiter.claimCurrent()
         {
             task.waiter.outcome = .ended(task.context.reason ?? .canceled)

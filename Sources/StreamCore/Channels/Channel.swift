@@ -444,38 +444,6 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
         }
     }
 
-    // MARK: A reader that bounds its intake
-
-    /// Nothing is let in until the reader has said how much it wants (`request`), or takes what comes (`openIntake`).
-    public func holdIntake() { lock.withLock { state.hold() } }
-
-    /// Unless the reader has requested, it takes what comes.
-    public func openIntake() {
-        lock.lock()
-        var served = Served()
-        if state.isHeld {
-            state.open()
-            served = serveSenders()
-        }
-        lock.unlock()
-        notify(served)
-    }
-
-    /// Lets in `n` messages more: from the first request on, no more than were requested in all. False: its intake was
-    /// never held, so it takes no requests.
-    public func request(_ n: Int) -> Bool {
-        lock.lock()
-        guard state.takesRequests else {
-            lock.unlock()
-            return false
-        }
-        state.request(n)
-        let served = serveSenders()
-        lock.unlock()
-        notify(served)
-        return true
-    }
-
     // MARK: Serving those who wait; under the lock. The waiters returned are told after it.
 
     /// Of a party that was taken out of its queue. True: its wait is the caller's to end, and to be told.
@@ -513,7 +481,7 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     /// Room has become free: lets waiting senders in, in order.
-    private func serveSenders(force: Bool = true) -> Served {
+    func serveSenders(force: Bool = true) -> Served {
         var served = Served()
         while let party = state.nextSender(force: force, wanted: \.wanted, { claim($0) }) {
             if party.wanted > 0 {
@@ -605,5 +573,5 @@ public final class Channel: SharedObject, @unchecked Sendable {  // `lock` guard
     }
 
     @inline(__always)
-    private func notify(_ served: Served) { served.notify() }
+    func notify(_ served: Served) { served.notify() }
 }

@@ -1,4 +1,5 @@
-// Tasks that neither wait nor end: each computes too short for its grace period, and starts the next.
+// Tasks that are dropped: those that wait for what will not come, and those that neither wait nor end, as each computes too
+// short for its grace period and starts the next.
 import StreamCore
 
 extension Worker {
@@ -13,6 +14,23 @@ extension Worker {
             }
         }
         scheduler.arm(timer)
+    }
+
+    /// Those that wait for what will not come, once the run has ended.
+    func dropWaitingTasks(where shallEnd: (LuaTask) -> Bool = { _ in true }) {
+        let now = scheduler.now
+        // What drives a stage and waits in its ports ends by its pipeline's context.
+        for task in orderedTasks
+        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.cleansUntil < now && shallEnd(task)
+            && task.waiter.claimCurrent()
+        {
+            task.waiter.outcome = .ended(task.context.reason ?? .canceled)
+            task.waiter.dropOutbox()
+            if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
+            task.wait.abandon()
+            holdings.takeBack(of: task)
+            over(task, .stopped(task.context.reason ?? .canceled))
+        }
     }
 
     /// On its thread, between tasks: of those that are ready to run, or were preempted, in that order. What drives a stage is

@@ -530,23 +530,6 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         return .failed(failure)
     }
 
-    /// Those that wait for what will not come, once the run has ended.
-    func dropWaitingTasks(where shallEnd: (LuaTask) -> Bool = { _ in true }) {
-        let now = scheduler.now
-        // What drives a stage and waits in its ports ends by its pipeline's context.
-        for task in orderedTasks
-        where (task.ports == nil || task.arguments >= 0) && !task.isOver && task.cleansUntil < now && shallEnd(task)
-            && task.waiter.claimCurrent()
-        {
-            task.waiter.outcome = .ended(task.context.reason ?? .canceled)
-            task.waiter.dropOutbox()
-            if case .select(let select) = task.wait { select.finish(task.waiter, task.waiter.outcome) }
-            task.wait.abandon()
-            holdings.takeBack(of: task)
-            over(task, .stopped(task.context.reason ?? .canceled))
-        }
-    }
-
     /// Ends the waits that are open somewhere: they must not find this worker gone. False: others have claimed some and
     /// are about to write how they ended; each of them wakes this worker when that stands.
     private func endWaits() -> Bool {

@@ -140,7 +140,7 @@ import Testing
             stream.from(stream.range(1, 2)):map("slow", {
               \(process) = function(v) return v end, \(phase == "setup" ? "" : "process = function(v) return v end,")
               \(phase) = function() print("begun") stream.sleep(1000) end }):to(stream.null_sink())
-            """, options: ["--drain-timeout", "0s"])
+            """, options: ["--drain-timeout", "200ms"])
         #expect(reported.running.awaitOutput("begun"))
         reported.running.send(SIGTERM)
         let (outcome, report) = try reported.finish()
@@ -149,6 +149,47 @@ import Testing
         #expect(roots.map(\.part) == ["stage \"slow\""] && roots.first?.state == "sleeping")
         #expect(roots.first?.place == "script.lua:4")
         #expect(report.account.isBalanced)
+    }
+
+    /// Guards against a stage that tried all values of its batch in vain, each wait of its function refused.
+    @Test func functionWhoseWaitWasEnded_getsNoMoreValues() throws {
+        let reported = try Reported(
+            """
+            local stream = require "stream"
+            stream.from(stream.range(1, 1000)):map("slow", function(v)
+              if v == 6 then print("begun") end
+              stream.sleep(v < 6 and 0 or 1000)
+              return v
+            end):to(stream.null_sink())
+            """, options: ["--drain-timeout", "200ms"])
+        #expect(reported.running.awaitOutput("begun"))
+        reported.running.send(SIGTERM)
+        let (outcome, report) = try reported.finish()
+        #expect(outcome.status == 143 && report.ending == "drain timeout")
+        #expect(report.pipelines.first?.stages.map(\.received) == [6])
+        #expect(report.account.isBalanced)
+    }
+
+    /// Guards against a stop that dropped the teardown which it had called for.
+    @Test func stageThatIsStoppedForGood_isTornDown() throws {
+        let reported = try Reported(
+            """
+            local stream = require "stream"
+            stream.from(stream.range(1, 3)):map("hangs", {
+              process = function(v)
+                print("begun")
+                stream.context():without_cancel():run(stream.sleep, "1h")
+                return v
+              end,
+              teardown = function(reason) stream.sleep("1ms") print("teardown", reason) end,
+            }):to(stream.null_sink())
+            """, options: ["--drain-timeout", "0s"])
+        #expect(reported.running.awaitOutput("begun"))
+        reported.running.send(SIGTERM)
+        let (outcome, report) = try reported.finish()
+        #expect(outcome.status == 143 && report.ending == "stopped")
+        #expect(outcome.lines == ["begun", "teardown\tcanceled"])
+        #expect(report.account.isBalanced && report.account.delivered == 0)
     }
 
     @Test func twoSignalsWithinAMillisecond_endItAtOnce() throws {

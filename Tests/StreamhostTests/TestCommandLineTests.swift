@@ -272,6 +272,7 @@ import Testing
         let running = try Running(["test", "x_test.lua"], folder: folder.url)
         running.feed(Data())
         #expect(running.awaitOutput("quick"))
+        Thread.sleep(forTimeInterval: 0.3)  // the slow one says nothing by which to tell that it has begun
         running.send(signal)
         let outcome = running.finish()
         #expect(outcome.status == status)

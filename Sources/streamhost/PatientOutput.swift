@@ -16,16 +16,19 @@ final class PatientOutput {
         self.isHurried = isHurried
     }
 
-    func write(_ text: String) {
+    /// Returns what is wrong with the descriptor (`errno`), or 0; a reader that does not read is no error.
+    @discardableResult
+    func write(_ text: String) -> Int32 {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {
-            guard waitForRoom() else { return }
+            guard waitForRoom() else { return 0 }
             // A pipe that is ready takes so much without blocking.
             let part = bytes.prefix(4096)
             let count = part.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress!, $0.count) }
-            if count <= 0 && errno != EINTR && errno != EAGAIN { return }
+            if count <= 0 && errno != EINTR && errno != EAGAIN { return errno }
             bytes = bytes.dropFirst(max(0, count))
         }
+        return 0
     }
 
     private func waitForRoom() -> Bool {

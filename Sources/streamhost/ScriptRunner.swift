@@ -34,7 +34,9 @@ struct ScriptRunner {
             var result = RunResult()
             result.status = .wrong
             result.failures = [error.description]
-            file?.write(result.json(script: path, signal: nil, exitStatus: 2)) { false }
+            if let problem = file?.write(result.json(script: path, signal: nil, exitStatus: 2), isHurried: { false }) {
+                report(problem)
+            }
             return 2
         }
         let ending = Ending(path, file)
@@ -48,8 +50,10 @@ struct ScriptRunner {
         let errors = PatientOutput(2) { ending.signal != nil }
         for failure in result.failures { report(failure, errors) }
         tell(result.report, signal, errors)
-        file?.write(result.json(script: path, signal: signal.map(Self.name), exitStatus: status)) {
-            ending.signal != nil
+        let text = result.json(script: path, signal: signal.map(Self.name), exitStatus: status)
+        if let problem = file?.write(text, isHurried: { ending.signal != nil }) {
+            report(problem, errors)
+            return status == 0 ? 1 : status
         }
         return status
     }
@@ -121,7 +125,8 @@ extension ScriptRunner {
         let result = run.unfinishedResult
         for failure in result.failures { runner.report(failure, errors) }
         runner.tell(result.report, signal, errors)
-        ending.file?.write(result.json(script: ending.script, signal: name(signal), exitStatus: status)) { true }
+        let text = result.json(script: ending.script, signal: name(signal), exitStatus: status)
+        if let problem = ending.file?.write(text, isHurried: { true }) { runner.report(problem, errors) }
         _exit(status)
     }
 }

@@ -151,6 +151,14 @@ import Testing
         #expect(report.account.isBalanced)
     }
 
+    /// Guards against a report that a full disk swallowed.
+    @Test func reportThatCannotBeWritten_isSaid() throws {
+        let outcome = try Running(script: "print 'done'", options: ["--report", "/dev/full"]).finish()
+        #expect(outcome.output == "done\n")
+        #expect(outcome.errors == "streamhost: --report: cannot write /dev/full: No space left on device\n")
+        #expect(outcome.status == 1)
+    }
+
     /// Guards against a stage that tried all values of its batch in vain, each wait of its function refused.
     @Test func functionWhoseWaitWasEnded_getsNoMoreValues() throws {
         let reported = try Reported(

@@ -50,7 +50,8 @@ extension StageWorker {
         group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
         // A task that the script started here may have been the one that was over it, between two values.
         driver.putBackMark()
-        let hasValue = stop == nil || driver.message != nil || driver.isChain && group.isGenerator && link > 0
+        // Or the host had no memory for what was to begin: there is none in hand either.
+        let hasValue = driver.message != nil || driver.isChain && group.isGenerator && link > 0
         if hasValue, !driver.isChain, case .script(let form) = links[0].kind, form != .flatMap {
             ports.takeBackUnsent()
         }

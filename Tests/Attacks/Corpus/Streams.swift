@@ -50,7 +50,15 @@ extension Corpus {
     static let streams = [
         Attack(
             .tasks, "tasks that start tasks", .timeout,
-            "local function again() stream.go(again) stream.go(again) end again() while true do stream.sleep(0) end"),
+            """
+            local live = 1 -- as many as memory holds would be stopped for that
+            local function again()
+              live = live - 1
+              repeat stream.go(again) live = live + 1 until live >= 20000
+            end
+            again()
+            while true do stream.sleep(0) end
+            """),
         Attack(
             .tasks, "tasks that end at once", .timeout, "while true do stream.go(function() end):wait() end"),
         Attack(.tasks, "channels that nobody keeps", .timeout, "while true do stream.chan(1) end"),
@@ -77,7 +85,15 @@ extension Corpus {
             """),
         stage(
             "tasks that start tasks", .cancel,
-            "local function again() stream.go(again) stream.go(again) end again() input:recv()"),
+            """
+            local live = 1
+            local function again()
+              live = live - 1
+              repeat stream.go(again) live = live + 1 until live >= 20000
+            end
+            again()
+            stream.sleep(1e6)
+            """),
         Attack(
             .streams, "a task that starts the next, when the stage's function has ended", .cancel,
             "local function again() stream.go(again) end again() stream.sleep(1e6)",

@@ -1,5 +1,4 @@
 // One program of pipelines with faults put into it, and what it left behind.
-import Glibc
 import LuaVM
 import StdlibLua
 import StreamCore
@@ -36,24 +35,12 @@ package final class FaultRun {
     }
 
     package func run() {
-        weak var scheduler: SeededScheduler?
-        weak var run: Run?
-        do {
-            let s = SeededScheduler(seed: seed)
-            let r = start(s)
-            scheduler = s
-            run = r
-            drive(s, r)
-            trace = s.trace
-            if s.armedTimers > 0 { failures.append("\(s.armedTimers) timers are armed after the end") }
-            if !s.isQuiescent { failures.append("something is at work after the end") }
-        }
+        let life = SeededLife(seed: seed, start: start, drive: drive)
+        trace = life.trace
+        failures += life.leftovers
         guard ledger.book.withLock({ $0.result != nil }) else { return failures.append("it does not end") }
         check()
-        // The threads of sources and sinks let go of what they had a moment after they are done.
-        for _ in 0..<20_000 where run != nil || scheduler != nil { usleep(100) }
-        if run != nil { failures.append("the run is not released") }
-        if scheduler != nil { failures.append("a context or a worker is not released") }
+        failures += life.unreleased(patience: 20_000)
     }
 
     private func start(_ scheduler: SeededScheduler) -> Run {

@@ -32,23 +32,13 @@ package final class ShutdownRun {
     }
 
     package func run() {
-        weak var scheduler: SeededScheduler?
-        weak var run: Run?
-        do {
-            let s = SeededScheduler(seed: seed)
-            let r = start(s)
-            scheduler = s
-            run = r
-            drive(s, r)
-            trace = s.trace
-            if s.armedTimers > 0 { failures.append("\(s.armedTimers) timers are armed after the end") }
-            if !s.isQuiescent { failures.append("something is at work after the end") }
-        }
+        let life = SeededLife(seed: seed, start: start, drive: drive)
+        trace = life.trace
+        failures += life.leftovers
         let counts = ledger.counts.withLock { $0 }
         guard let result = counts.result else { return failures.append("it does not end") }
         check(result, counts)
-        if run != nil { failures.append("the run is not released") }
-        if scheduler != nil { failures.append("a context or a worker is not released") }
+        failures += life.unreleased()
     }
 
     private func start(_ scheduler: SeededScheduler) -> Run {

@@ -141,7 +141,10 @@ int shim_ref(lua_State *L) {
     return reference;
 }
 
-void shim_unref(lua_State *L, int reference) { luaL_unref(L, LUA_REGISTRYINDEX, reference); }
+/* Lua's own takes 0 for a reference: it would make an entry, which may need memory, and hand 0 out as the next one. */
+void shim_unref(lua_State *L, int reference) {
+    if (reference > 0) luaL_unref(L, LUA_REGISTRYINDEX, reference);
+}
 void shim_push_ref(lua_State *L, int reference) { lua_rawgeti(L, LUA_REGISTRYINDEX, reference); }
 
 /* stack: table, value, index. [-3, +0, m] */

@@ -35,10 +35,18 @@ void shim_allocator_destroy(shim_allocator *a); /* returns all memory at once; r
 /* ---- vm.c ---- */
 
 typedef struct shim_object {      /* the block of a host object's userdata */
-    struct shim_object *prev, *next;
     const shim_type *type;
     void *ref;                    /* NULL once released */
+    size_t slot;
 } shim_object;
+
+/* The reference that a userdata stands for. Not in the userdata's block: Lua frees that without its finalizer having run
+ * where there is no memory for the call. Then the reference is released with the state. */
+typedef struct shim_slot {
+    const shim_type *type;
+    void *ref;                    /* NULL: the slot is free */
+    size_t next_free;             /* its successor in the list of free ones; 0: none, else the slot's number and one */
+} shim_slot;
 
 typedef struct shim_decider {     /* the same of a type with a word */
     shim_object object;
@@ -66,7 +74,8 @@ struct shim_vm {
     const shim_host *host;
     void *owner;
     const msg_header *inbox;      /* for SHIM_VALUE */
-    shim_object *objects;         /* all live host objects of the state */
+    shim_slot *slots;             /* of the host objects of the state */
+    size_t slot_count, slot_room, free_slot; /* the last as `next_free` */
     shim_buffer scratch;          /* for messages that a host function is about to send */
     shim_problem problem;         /* why the last of them could not be encoded */
     /* Records: record.h. */
@@ -122,6 +131,9 @@ const uint8_t *shim_skip_value(const uint8_t *p);
 void shim_selection_free(shim_vm *vm);
 
 /* ---- vm.c, object.c ---- */
+
+/* The state goes: so do the references of its host objects. */
+void shim_release_objects(shim_vm *vm);
 
 /* Runs a host function in place of the calling C function: does what its status asks. `return` its result.
  * [variable, e] */

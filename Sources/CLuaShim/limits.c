@@ -72,11 +72,6 @@ void shim_vm_set_queued(shim_vm *vm, size_t bytes) {
     shim_vm_charge(vm, bytes);
 }
 
-void shim_each_object(shim_vm *vm, const shim_type *type, void (*visit)(void *ref, void *context), void *context) {
-    for (shim_object *object = vm->objects; object != NULL; object = object->next)
-        if (object->type == type && object->ref != NULL) visit(object->ref, context);
-}
-
 /* ---- What values use ---- */
 
 static inline int length_of(const shim_driver *d) { return d->links != NULL ? d->length : 1; }

@@ -2,26 +2,56 @@
  * the state is dropped. */
 #include "internal.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char shim_key_objects;
 
 /* Runs on whatever thread collects, hooks off: it only releases. [-0, +0, -] */
 static int collect(lua_State *L) {
+    shim_vm *vm = vm_of(L);
     shim_object *object = lua_touserdata(L, 1);
     if (object != NULL && object->ref != NULL) {
         void *ref = object->ref;
         object->ref = NULL;
-        if (object->prev != NULL)
-            object->prev->next = object->next;
-        else
-            vm_of(L)->objects = object->next;
-        if (object->next != NULL)
-            object->next->prev = object->prev;
-        shim_allocator_uncharge(&vm_of(L)->allocator, SHIM_OBJECT_BYTES);
-        vm_of(L)->host->release(ref);
+        vm->slots[object->slot].ref = NULL;
+        vm->slots[object->slot].next_free = vm->free_slot;
+        vm->free_slot = object->slot + 1;
+        shim_allocator_uncharge(&vm->allocator, SHIM_OBJECT_BYTES);
+        vm->host->release(ref);
     }
     return 0;
+}
+
+/* Makes room for one more. [-0, +0, e] */
+static void reserve_slot(lua_State *L, shim_vm *vm) {
+    if (vm->free_slot != 0 || vm->slot_count < vm->slot_room)
+        return;
+    size_t room = vm->slot_room == 0 ? 16 : 2 * vm->slot_room;
+    shim_slot *slots = realloc(vm->slots, room * sizeof *slots);
+    if (slots == NULL)
+        luaL_error(L, "not enough memory");
+    vm->slots = slots;
+    vm->slot_room = room;
+}
+
+static size_t take_slot(shim_vm *vm, const shim_type *type, void *ref) {
+    size_t slot = vm->free_slot != 0 ? vm->free_slot - 1 : vm->slot_count++;
+    if (vm->free_slot != 0)
+        vm->free_slot = vm->slots[slot].next_free;
+    vm->slots[slot] = (shim_slot){type, ref, 0};
+    return slot;
+}
+
+void shim_each_object(shim_vm *vm, const shim_type *type, void (*visit)(void *ref, void *context), void *context) {
+    for (size_t i = 0; i < vm->slot_count; i++)
+        if (vm->slots[i].type == type && vm->slots[i].ref != NULL) visit(vm->slots[i].ref, context);
+}
+
+void shim_release_objects(shim_vm *vm) {
+    for (size_t i = 0; i < vm->slot_count; i++)
+        if (vm->slots[i].ref != NULL) vm->host->release(vm->slots[i].ref);
+    free(vm->slots);
 }
 
 /* [-0, +1, m] */
@@ -114,23 +144,21 @@ void shim_push_object(lua_State *L, const shim_type *type, void *ref) {
         return;
     }
     lua_pop(L, 1);
+    reserve_slot(L, vm);
     size_t size = type->word == NULL ? sizeof(shim_object) : sizeof(shim_decider);
     shim_object *object = lua_newuserdatauv(L, size, 0); /* stack: objects, userdata */
-    *object = (shim_object){NULL, NULL, type, NULL};
+    *object = (shim_object){type, NULL, 0};
     if (type->word != NULL)
         ((shim_decider *)object)->word = type->word(ref);
     push_metatable(L, type);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, -3, ref);
-    /* nothing raises from here on: the object is counted once it is in the list */
+    /* nothing raises from here on: the object is counted once it has its slot */
     vm->host->retain(ref);
     shim_allocator_charge(&vm->allocator, SHIM_OBJECT_BYTES);
     object->ref = ref;
-    object->next = vm->objects;
-    if (vm->objects != NULL)
-        vm->objects->prev = object;
-    vm->objects = object;
+    object->slot = take_slot(vm, type, ref);
     lua_remove(L, -2);
 }
 

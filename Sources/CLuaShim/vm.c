@@ -51,13 +51,7 @@ no_memory:
 
 void shim_vm_destroy(shim_vm *vm) {
     /* No lua_close: it would run code of the script's; the chunks go back whole. */
-    for (shim_object *object = vm->objects; object != NULL;) {
-        shim_object *next = object->next;
-        void *ref = object->ref;
-        object->ref = NULL;
-        vm->host->release(ref);
-        object = next;
-    }
+    shim_release_objects(vm);
     shim_allocator_destroy(&vm->allocator);
     shim_buffer_free(&vm->scratch);
     shim_selection_free(vm);

@@ -12,7 +12,7 @@ extension StageWorker {
             group.emitsState(ofLink: link, received: driver.received(inLink: link) > 0)
         else { return flush(link) }
         guard pushEmit(stack, link) else {
-            failed(Self.noMemory)
+            failed(worker.noMemory)
             return teardown(0)
         }
         if driver.isChain {
@@ -34,7 +34,7 @@ extension StageWorker {
             flush(link)
         }
         if task == nil {
-            failed(Self.noMemory)
+            failed(worker.noMemory)
             teardown(0)
         }
     }
@@ -54,9 +54,9 @@ extension StageWorker {
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
-            if worker.stop != nil {
+            if let limit = worker.exceeded {
                 wasStopped = true
-                group.limitUse.count(worker.stop!.limit, ofLink: driver.faultyLink)
+                group.limitUse.count(limit, ofLink: driver.faultyLink)
             } else if driver.isOverdue {
                 wasStopped = true
                 group.limitUse.count(.timeout, ofLink: driver.faultyLink)
@@ -75,7 +75,7 @@ extension StageWorker {
         let isSkipped = failure != nil && group.run.environment.planted == .teardownSkipped
         guard reference("teardown", link) != 0, !isSkipped else { return teardown(link + 1) }
         let reason =
-            wasStopped && worker.stop == nil
+            wasStopped && worker.exceeded == nil
             ? Reason.deadlineExceeded.description
             : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.

@@ -45,9 +45,9 @@ extension StageWorker {
             return teardown(0)
         }
         wasStopped = true
-        let stop = worker.stop, link = driver.faultyLink
-        if stop == nil { driver.describeOverdueValue(stack) }
-        group.limitUse.count(stop?.limit ?? .timeout, ofLink: link)
+        let exceeded = worker.exceeded, link = driver.faultyLink
+        if exceeded == nil { driver.describeOverdueValue(stack) }
+        group.limitUse.count(exceeded ?? .timeout, ofLink: link)
         // A task that the script started here may have been the one that was over it, between two values.
         driver.putBackMark()
         // Or the host had no memory for what was to begin: there is none in hand either.

@@ -158,7 +158,7 @@ extension StageWorker {
             guard let message = driver.message else { return fill(.text(pending!.text ?? "")) }
             return fill(.message(message))
         }
-        guard worker.stop == nil, driver.pushKeptValue(stack) else { return fill(.text(pending!.text ?? "")) }
+        guard worker.exceeded == nil, driver.pushKeptValue(stack) else { return fill(.text(pending!.text ?? "")) }
         defer { stack.pop() }
         switch stack.encode(-1, in: worker.vm.pointer) {
         case .success(let message):
@@ -239,7 +239,7 @@ extension StageWorker {
     private var faultyText: String? {
         if let value = driver.faultyValue { return value }
         guard let message = driver.message else { return nil }
-        if worker.stop != nil { return HostAPI.describe(message) }  // its state is not for use any more
+        if worker.exceeded != nil { return HostAPI.describe(message) }  // its state is not for use any more
         return HostAPI.describe(message, stack)
     }
 }

@@ -125,14 +125,13 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     var running: Worker { lock.withLock { worker! } }
 
     var stack: LuaStack { worker.vm.main }
-    static let noMemory = ScriptFailure(message: "not enough memory")
 
     // MARK: Setup
 
     func begin() {
         worker.limits = WorkerLimits(memory: group.workerMemory, values: limits, driver: driver)
         guard worker.open(memoryLimit: group.workerMemory) else {
-            failed(Self.noMemory)
+            failed(worker.noMemory)
             return end()
         }
         worker.vm.setMaxValue(group.maxValue)
@@ -152,7 +151,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             return end()
         }
         if driver.isChain && !setChain() {
-            failed(Self.noMemory)
+            failed(worker.noMemory)
             return end()
         }
         setup(0)
@@ -209,7 +208,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         ) { _, end in then(end) }
         task?.heldInput = held
         if let cleansUntil { task?.cleansUntil = cleansUntil }
-        if task == nil { then(.failed(Self.noMemory)) }
+        if task == nil { then(.failed(worker.noMemory)) }
     }
 
     func pushEmit(_ stack: LuaStack, _ link: Int) -> Bool {
@@ -252,9 +251,9 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
     func drive() {
         var arguments: Int32 = 0
         if driver.isChain {
-            guard driver.pushChain(stack) else { return worked(.failed(Self.noMemory)) }
+            guard driver.pushChain(stack) else { return worked(.failed(worker.noMemory)) }
         } else {
-            guard driver.pushFunction(stack) else { return worked(.failed(Self.noMemory)) }
+            guard driver.pushFunction(stack) else { return worked(.failed(worker.noMemory)) }
             stack.push(reference: reference("process", 0))
             if reference("initial", 0) != 0 {
                 stack.push(reference: reference("initial", 0))
@@ -277,11 +276,11 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             }
             worked(end)
         }
-        if task == nil { worked(.failed(Self.noMemory)) }
+        if task == nil { worked(.failed(worker.noMemory)) }
     }
 
     func worked(_ end: TaskEnd) {
-        if driver.isOverdue || worker.stop != nil { return overLimit(end) }
+        if driver.isOverdue || worker.exceeded != nil { return overLimit(end) }
         if isReplaced { return teardown(0) }
         switch end {
         case .returned: stopped = stopped ?? ports.endReason ?? (ports.isProcess ? nil : group.context.reason)

@@ -3,7 +3,17 @@ import LuaVM
 import StreamCore
 
 /// A limit of a worker, or of the value that it works on.
-public enum WorkerLimit: String, Sendable, CaseIterable { case memory, cpu, timeout, output = "max_output" }
+public enum WorkerLimit: String, Sendable, CaseIterable {
+    case memory, cpu, timeout, output = "max_output"
+
+    init(_ over: LuaOver) {
+        switch over {
+        case .memory: self = .memory
+        case .cpu: self = .cpu
+        case .output: self = .output
+        }
+    }
+}
 
 /// Why what ran in a worker was stopped.
 struct LimitStop {
@@ -34,13 +44,7 @@ extension Worker {
         let place = vm.stopPlace
         var failure = ScriptFailure(message: message(of: over))
         if !place.isEmpty { failure.message = "\(place): \(failure.message)" }
-        let limit: WorkerLimit =
-            switch over {
-            case .memory: .memory
-            case .cpu: .cpu
-            case .output: .output
-            }
-        stop = LimitStop(limit: limit, failure: failure)
+        stop = LimitStop(limit: WorkerLimit(over), failure: failure)
         let all = orderedTasks.filter { !$0.isOver }
         if !all.contains(where: \.isPrincipal) { task.isPrincipal = true }
         for other in all {
@@ -55,6 +59,15 @@ extension Worker {
             }
         }
     }
+
+    /// The limit that its state is over, whether or not something ran that had to be stopped.
+    var exceeded: WorkerLimit? { stop?.limit ?? vm.over.map { WorkerLimit($0) } }
+
+    /// Why something could not begin here.
+    var noMemory: ScriptFailure {
+        ScriptFailure(message: vm?.over == .memory ? message(of: .memory) : Self.noMemory)
+    }
+    private static let noMemory = "not enough memory"
 
     /// It was there when the worker was stopped, and its wait is over.
     func finish(stopped task: LuaTask) {
@@ -116,6 +129,7 @@ extension Worker {
     }
 
     private func message(of over: LuaOver) -> String {
+        if case .memory = over, limits.memory == 0 { return Self.noMemory }  // the machine's own limit
         let link = limits.driver?.faultyLink ?? 0
         let value = limits.values.indices.contains(link) ? limits.values[link] : ValueLimits()
         let (limit, option, more) =

@@ -11,12 +11,15 @@ share_checkouts() { # SCRATCH
     done
 }
 
-# sanitized SANITIZER SEEDS: all tests and, with that many seeds for each family, all schedules, built with the sanitizer.
+# sanitized SANITIZER SEEDS [TEST...]: all tests and, with that many seeds for each family, all schedules, built with the sanitizer.
 # Without the planted bugs, which so few seeds need not meet: scripts/test looks for those.
-# Nor, among the tests, those that run a release binary: the schedules are run here, attacks by scripts/check.d/attacks.
+# Nor, among the tests, those that run a release binary (the schedules are run here, attacks by scripts/check.d/attacks), and
+# those named last, regular expressions for `swift test --skip`.
 # Uses .build/SANITIZER. Its options are to stand in TSAN_OPTIONS or ASAN_OPTIONS already.
 sanitized() {
-    local sanitizer=$1 seeds=$2 scratch=$root/.build/$1-sanitizer status=0
+    local sanitizer=$1 seeds=$2 scratch=$root/.build/$1-sanitizer status=0 test
+    local -a left_out=(--skip 'StreamhostTests\.(ScheduleTests|AttackTests)')
+    for test in "${@:3}"; do left_out+=(--skip "$test"); done
     local -a build=(swift build --package-path "$root" --scratch-path "$scratch" --sanitize="$sanitizer")
     need_swift
     need_lua
@@ -28,6 +31,6 @@ sanitized() {
     nice "$STREAMHOST_SCHEDULES" --seeds "$seeds" --no-planted || status=1
     echo "-- tests"
     nice swift test --package-path "$root" --scratch-path "$scratch" --sanitize="$sanitizer" --skip-build \
-        --no-parallel --skip 'StreamhostTests\.(ScheduleTests|AttackTests)' || status=1
+        --no-parallel "${left_out[@]}" || status=1
     return "$status"
 }

@@ -29,7 +29,10 @@ extension StageWorker {
     /// A `:stage` process has raised: a fresh one goes on with the next value, if that is declared.
     func processFailed(_ failure: ScriptFailure, value: String? = nil) {
         guard group.stage.onError.restarts != nil, !group.isGenerator else { return failed(failure, value: value) }
-        if worker.received.message != nil { lostInHand += 1 }
+        if worker.received.message != nil {
+            lostInHand += 1
+            group.meter.add(Meter.Counts(failed: 1, consumed: -1))
+        }
         _ = restarts(after: failure, 0, value: value)
     }
 

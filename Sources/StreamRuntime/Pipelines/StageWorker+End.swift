@@ -54,6 +54,10 @@ extension StageWorker {
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
+            if worker.exceeded != nil || driver.isOverdue, let reason = group.context.reason {
+                stopped = reason  // as in overLimit; a value that it was emitting is in hand
+                return
+            }
             if let limit = worker.exceeded {
                 wasStopped = true
                 group.limitUse.count(limit, ofLink: driver.faultyLink)

@@ -511,6 +511,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let failure = failure(task.stack, -1)
             task.stack.pop()
             if let reason = (ports.home ?? task.context).reason {  // what is raised after the end is the end
+                ports.driver.dropFailure()
                 ports.abandon(reason)
                 return .ready
             }

@@ -5,6 +5,7 @@
 int shim_give_way(lua_State *L, lua_KContext context, lua_KFunction after) {
     shim_vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
+    shim_note_preemption(L, vm);
     vm->op = SHIM_OP_PREEMPT;
     return lua_yieldk(L, 0, context, after);
 }

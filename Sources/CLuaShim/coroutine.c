@@ -37,7 +37,10 @@ static bool yielded_to_script(lua_State *co) {
 static void stay_inside(lua_State *L, shim_vm *vm) {
     int op = vm->op;
     vm->op = SHIM_OP_NONE; /* or the next yield of the script would be taken for the host's */
-    if (op == SHIM_OP_PREEMPT) return;
+    if (op == SHIM_OP_PREEMPT) {
+        vm->preempted = NULL;
+        return;
+    }
     if (op == SHIM_OP_KILL) {
         if (vm->running != NULL) shim_arm_hook(vm); /* a pcall may catch the error: the next instruction tries again */
         luaL_error(L, "stopped by the host");

@@ -2,6 +2,7 @@
 #ifndef CLUASHIM_INTERNAL_H
 #define CLUASHIM_INTERNAL_H
 #include "include/CLuaShim.h"
+#include <string.h>
 
 /* Messages are made by us, and whoever reads one trusts it; in debug builds each is looked at first. */
 #ifdef DEBUG
@@ -90,6 +91,8 @@ struct shim_vm {
     uint64_t decoded_fields;
     uint64_t random_seed;         /* for math.random */
     char stopped_at[LUA_IDSIZE + 12]; /* where the last kill found the script: after it the line is no longer known for sure */
+    lua_State *preempted;         /* a task's coroutine that was preempted and has not gone on; NULL: none is known */
+    char preempted_at[LUA_IDSIZE + 12]; /* where: in a coroutine that has yielded in a hook Lua names the instruction before */
     int entered;                  /* contexts that the running task has entered */
     bool has_parked;              /* a coroutine may have contexts to enter again */
     int pause;                    /* the collector's, as it was set last; 0: never */
@@ -159,6 +162,12 @@ void shim_arm_hook(shim_vm *vm);
 bool shim_answer(lua_State *L);
 
 /* ---- limits.c, driver_timeout.c: all on the thread that runs the state ---- */
+
+/* A function of the embedded library, whose own lines are not the script's; filled for "S". */
+static inline bool shim_is_of_library(const lua_Debug *ar) { return strncmp(ar->source, "=[stream", 8) == 0; }
+
+/* L is about to yield for a preemption: notes where it is, for shim_where. [-0, +0, -] */
+void shim_note_preemption(lua_State *L, shim_vm *vm);
 
 /* Stops the state for a limit. The stage to blame is the driver's `current`. [-0, +0, -] */
 void shim_exceed(shim_vm *vm, int over);

@@ -84,10 +84,12 @@ static void interrupt(lua_State *L, lua_Debug *ar) {
         return; /* a new coroutine inherits its creator's hook, and is not the one that was meant */
     if (obey_control(L, vm))
         return;
-    if (vm->chain_yieldable && lua_isyieldable(L))
+    if (vm->chain_yieldable && lua_isyieldable(L)) {
+        shim_note_preemption(L, vm);
         leave(L, vm, SHIM_OP_PREEMPT);
-    else
+    } else {
         lua_sethook(L, interrupt, LUA_MASKCOUNT, 1000); /* try again soon */
+    }
 }
 
 bool shim_answer(lua_State *L) {

@@ -50,6 +50,28 @@ static int warn(lua_State *L) {
 
 /* ---- Protected calls, metatables, memory ----------------------------------------------------------------- */
 
+/* The level that an error of `level` names: where that is the embedded library, the script's line that called it.
+ * [-0, +0, -] */
+static int script_level(lua_State *L, int level) {
+    lua_Debug ar;
+    if (!lua_getstack(L, level, &ar) || !lua_getinfo(L, "S", &ar) || !shim_is_of_library(&ar)) return level;
+    for (int outer = level + 1; lua_getstack(L, outer, &ar); outer++)
+        if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0 && !shim_is_of_library(&ar)) return outer;
+    return level;
+}
+
+/* error(message, level): what the embedded library was given to call blames its caller's line. [-n, +0, v] */
+static int raise_error(lua_State *L) {
+    int level = (int)luaL_optinteger(L, 2, 1);
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING && level > 0) {
+        luaL_where(L, script_level(L, level));
+        lua_insert(L, 1);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
 /* stack: f, handler, true, the handler's result or its error (top) [-0, +2, -] */
 static int xpcall_handled(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
@@ -418,11 +440,11 @@ static void publish(lua_State *L, const char *name) {
 /* _G. luaopen_base writes into the globals whatever it has: they are another table meanwhile. [-0, +0, e] */
 static void open_base(lua_State *L) {
     static const char *const allowed[] = {
-        "assert", "error", "ipairs", "pairs", "pcall", "rawequal", "select", "tostring", "type", "_VERSION",
+        "assert", "ipairs", "pairs", "pcall", "rawequal", "select", "tostring", "type", "_VERSION",
         NULL
     };
     static const luaL_Reg own[] = {
-        {"collectgarbage", collectgarbage}, {"getmetatable", shim_getmetatable}, {"load", load},
+        {"collectgarbage", collectgarbage}, {"error", raise_error}, {"getmetatable", shim_getmetatable}, {"load", load},
         {"next", shim_next_field}, {"print", print}, {"rawget", shim_rawget}, {"rawlen", shim_rawlen},
         {"rawset", shim_rawset}, {"require", require}, {"setmetatable", setmetatable}, {"tonumber", shim_tonumber},
         {"warn", warn}, {"xpcall", xpcall}, {NULL, NULL}

@@ -164,7 +164,10 @@ lua_State *shim_task_new(shim_vm *vm, int *reference) {
     return *reference == 0 ? NULL : co;
 }
 
-void shim_task_free(shim_vm *vm, int reference) { shim_unref(vm->L, reference); }
+void shim_task_free(shim_vm *vm, int reference) {
+    vm->preempted = NULL; /* another coroutine may get its address */
+    shim_unref(vm->L, reference);
+}
 
 /* Message handler of a task. The traceback is taken where the error was raised, but kept aside, under the coroutine's
  * address: `<close>` handlers shall get the error as it is. [-1, +1, m] */
@@ -227,6 +230,7 @@ int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *re
     set_pause(vm);
     vm->op = SHIM_OP_NONE;
     vm->base = co;
+    if (vm->preempted == co) vm->preempted = NULL;
     vm->chain_yieldable = true;
     vm->running = co;
     shim_current = vm;
@@ -255,12 +259,22 @@ void shim_need_stdlib(lua_State *L) {
         vm_of(L)->host->need_library(L);
 }
 
+void shim_note_preemption(lua_State *L, shim_vm *vm) {
+    shim_where(L, vm->preempted_at, sizeof vm->preempted_at);
+    vm->preempted = vm->preempted_at[0] != '\0' ? vm->base : NULL;
+}
+
 void shim_where(lua_State *co, char *text, size_t size) {
     lua_Debug ar;
+    shim_vm *vm = vm_of(co);
+    if (co == vm->preempted) {
+        snprintf(text, size, "%s", vm->preempted_at);
+        return;
+    }
     text[0] = '\0';
     for (int level = 0; lua_getstack(co, level, &ar); level++) {
-        /* "S" and "l" allocate nothing; the embedded library's own lines are not the script's */
-        if (lua_getinfo(co, "Sl", &ar) && ar.currentline > 0 && strncmp(ar.source, "=[stream", 8) != 0) {
+        /* "S" and "l" allocate nothing */
+        if (lua_getinfo(co, "Sl", &ar) && ar.currentline > 0 && !shim_is_of_library(&ar)) {
             snprintf(text, size, "%s:%d", ar.short_src, ar.currentline);
             return;
         }

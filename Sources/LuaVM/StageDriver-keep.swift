@@ -31,6 +31,11 @@ extension StageDriver {
         change { $0 += 1 }
         driver.pointee.judging = false
     }
+    /// It is none: the pipeline had ended before, and the value is dropped with it.
+    public func dropFailure() {
+        change { $0 -= 1 }
+        driver.pointee.dropped += 1
+    }
     /// Somebody else has the value.
     public func handOn() { driver.pointee.judging = false }
 

@@ -1,4 +1,5 @@
 // What became of the values of a pipeline, and of a run.
+import StreamCore
 
 /// Why a value was dropped, where no queue's policy did it.
 public enum DropReason {
@@ -50,6 +51,26 @@ public struct Account: Sendable, Equatable {
         deadLettered += other.deadLettered
         returned += other.returned
         for (reason, count) in other.drops { drop(count, reason) }
+    }
+}
+
+extension Account {
+    /// Of a link that a stage's function has in hand: its channel knows what was put into it and taken from it, also by
+    /// tasks and workers that the function handed it to.
+    mutating func add(_ channel: Channel, _ exposure: ExposedLink) {
+        let account = channel.account
+        consumed += exposure.isInput ? Int(account.received) : exposure.count
+        created += exposure.isInput ? exposure.count : Int(account.sent)
+    }
+
+    /// Of a generator, whose emitted values are counted already.
+    mutating func add(generator counts: Meter.Counts) {
+        created += counts.created - counts.emitted
+        consumed += counts.consumed
+        filtered += counts.filtered
+        failed += counts.failed
+        deadLettered += counts.deadLettered
+        drop(counts.dropped, DropReason.ended)
     }
 }
 

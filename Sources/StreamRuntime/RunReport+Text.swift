@@ -138,6 +138,38 @@ extension RunReport.Stage {
         out["drops"] = drops.json
         out["restarts"] = "\(restarts)"
         out["capacity"] = "\(capacity)"
+        if let first = limits.first {
+            out["limits"] = first.limits.json
+            let fused = limits.dropFirst().map { limits in
+                var out = JSONObject()
+                out["name"] = limits.name.json
+                out["limits"] = limits.limits.json
+                return out.text
+            }
+            if !fused.isEmpty { out["fused"] = fused.array }
+        }
+        return out.text
+    }
+}
+
+extension StageLimits {
+    fileprivate var json: String {
+        func text(_ value: Double, _ isBytes: Bool) -> String { isBytes ? "\(Int(value))" : "\(value)" }
+        var out = JSONObject()
+        for (name, use, isBytes) in named {
+            guard let limit = use.limit else { continue }
+            var entry = JSONObject()
+            entry["limit"] = text(limit, isBytes)
+            entry["current"] = text(use.current, isBytes)
+            entry["peak"] = text(use.peak, isBytes)
+            entry["stopped"] = "\(use.stopped)"
+            out[name] = entry.text
+        }
+        if maxValue > 0 {
+            var entry = JSONObject()
+            entry["limit"] = "\(maxValue)"
+            out["max_value"] = entry.text
+        }
         return out.text
     }
 }

@@ -26,6 +26,8 @@ public struct RunReport: Sendable {
         public var restarts = 0
         /// Of the queue in front; with several workers by key, the part of it before these.
         public var capacity = 0
+        /// Of the stage, and then of those that run in its workers; none of a step that is no stage.
+        public var limits: [NamedLimits] = []
     }
 
     /// What became of a pipeline; pipelines of one place, as a loop makes them, are added up.
@@ -114,13 +116,14 @@ extension RunReport.Stage {
         dropped += other.dropped
         restarts += other.restarts
         for (reason, count) in other.drops { drops[reason, default: 0] += count }
+        for index in 0..<min(limits.count, other.limits.count) { limits[index].limits.add(other.limits[index].limits) }
     }
 }
 
 extension PipelineRun {
     /// What is to be told of it, at its end or meanwhile.
     var report: RunReport.Pipeline {
-        let steps = lock.withLock { records.map { ($0, $0.counts, DropReasons($0)) } }
+        let steps = lock.withLock { records.map { ($0, $0.counts, DropReasons($0), $0.limits) } }
         var report = RunReport.Pipeline(place: spec.place)
         report.account = currentAccount(steps.map { ($0.1, $0.2) })
         switch outcome {
@@ -130,7 +133,7 @@ extension PipelineRun {
             report.reason = problem.description
             report.hasFailed = hasFailed
         }
-        report.stages = steps.map { record, counts, drops in
+        report.stages = steps.map { record, counts, drops, limits in
             var stage = RunReport.Stage(name: record.name)
             stage.received = counts.received
             stage.emitted = counts.emitted
@@ -140,6 +143,7 @@ extension PipelineRun {
             for (reason, count) in drops.counts where count > 0 { stage.drops[reason] = count }
             stage.restarts = record.restarts.count
             stage.capacity = record.input?.capacity ?? 0
+            stage.limits = limits?() ?? []
             return stage
         }
         return report

@@ -96,7 +96,10 @@ final class TestCommandRunner: @unchecked Sendable {  // `lock` guards what is w
         case .scheduleEnded(let number, let count):
             if count > 1 { lock.withLock { schedule = " (\(number) of \(count))" } }
         case .caseEnded(let ended):
-            lock.withLock { current?.cases.append(ended) }
+            lock.withLock {
+                current?.cases.append(ended)
+                running = ""
+            }
             write { $0.result(ended) }
         case .fileEnded(let ended):
             lock.withLock {
@@ -173,7 +176,8 @@ final class TestCommandRunner: @unchecked Sendable {  // `lock` guards what is w
             }
             status?.end()
             let name = received == SIGINT ? "SIGINT" : "SIGTERM"
-            lock.withLock {
+            let running = lock.withLock {
+                let running = self.running
                 if let current {
                     result.files.append(current)
                     writeLocked { $0.fileEnd(current) }
@@ -181,6 +185,7 @@ final class TestCommandRunner: @unchecked Sendable {  // `lock` guards what is w
                 result.nanoseconds = Self.now - began
                 let soFar = result
                 writeLocked { $0.end(soFar, interruption: name) }
+                return running
             }
             if !running.isEmpty { report("ended by \(name) while this ran: \(running)") }
             _exit(128 + received)
@@ -198,7 +203,7 @@ final class TestCommandRunner: @unchecked Sendable {  // `lock` guards what is w
                 if Self.now - began < 2_000_000_000 { continue }
                 let text = lock.withLock {
                     let done = result.cases + (current?.cases.count ?? 0)
-                    return "\(done) of \(total): \(running)\(schedule)"
+                    return running.isEmpty ? "\(done) of \(total)" : "\(done) of \(total): \(running)\(schedule)"
                 }
                 guard status.show(Progress.cut(text, status.columns - 1)) else { return }
             }

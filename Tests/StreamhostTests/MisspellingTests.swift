@@ -32,6 +32,18 @@ import Testing
                 "stream.from(stream.range(1, 2)):limit { rate = 3, key = 'id' }",
                 "key of limit goes into a second table: :limit({ rate = 100 }, { key = ... })"
             ),
+            (
+                "stream.from(stream.range(1, 2)):map(print, { retries = 3 })",
+                "unknown option of stage \"map\": 'retries' (did you mean on_error = { retry = 3 }?)"
+            ),
+            (
+                "stream.from(stream.range(1, 2)):map(print, { backof = 1 })",
+                "unknown option of stage \"map\": 'backof' (did you mean on_error = { retry = 3, backoff = \"100ms\" }?)"
+            ),
+            (
+                "stream.from(stream.range(1, 2)):map(print, { worker = 3 })",
+                "unknown option of stage \"map\": 'worker' (did you mean 'workers'?)"
+            ),
             // a string is told from a number, and from the text around it
             ("stream.chan('3')", "a capacity, a whole number from 0, got \"3\""),
             ("stream.sleep('5 s')", "\"1h\", got \"5 s\""),

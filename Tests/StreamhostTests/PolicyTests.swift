@@ -146,6 +146,35 @@ import Testing
             "\(outcome.output) \(outcome.errors)")
     }
 
+    /// What is raised where the library called is told as raised where the script called the library.
+    @Test func errorAsTheFunctionOfABreaker_namesTheCallersLine() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            local breaker = stream.breaker { failures = 5, within = 1, reset = 1 }
+            local function raise(level)
+              error('own', level)
+            end
+            print(pcall(function()
+              breaker:run(error, 'x')
+            end))
+            print(pcall(function()
+              breaker:run(raise, 1)
+            end))
+            print(pcall(function()
+              breaker:run(raise, 2)
+            end))
+            print(pcall(error, 'plain'))
+            print(pcall(error, { 1 } == nil, 2))
+            print(select(2, pcall(error, setmetatable({}, { __name = 'mine' }))) ~= nil, pcall(error))
+            """)
+        #expect(
+            outcome.lines == [
+                "false\tscript.lua:7: x", "false\tscript.lua:4: own", "false\tscript.lua:13: own", "false\tplain",
+                "false\tfalse", "true\tfalse\tnil",
+            ], "\(outcome.output)\(outcome.errors)")
+    }
+
     static let breakerMistakes = [
         ("stream.breaker { failures = 1 }", "breaker needs within: stream.breaker {"),
         (

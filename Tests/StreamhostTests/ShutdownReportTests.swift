@@ -12,8 +12,19 @@ import Testing
                     && dropped == drops.values.reduce(0, +)
             }
         }
+        struct Limit: Decodable {
+            var limit: Double
+            var current, peak: Double?
+            var stopped: Int?
+        }
+        struct Fused: Decodable {
+            var name: String
+            var limits: [String: Limit]
+        }
         struct Stage: Decodable {
             var name: String
+            var limits: [String: Limit]?
+            var fused: [Fused]?
             var received, emitted, filtered, failed, dropped, restarts, capacity: Int
             var drops: [String: Int]
         }
@@ -78,6 +89,53 @@ import Testing
         #expect(report.account.isBalanced && report.account.delivered == 23)
     }
 
+    @Test func limits_areReported_asStatsTellsThem() throws {
+        let reported = try Reported(
+            """
+            local stream = require "stream"
+            local function over(v) while v == 2 do pcall(function() while true do end end) end return v end
+            for _ = 1, 2 do
+              local p = stream.from(stream.range(1, 3))
+                :map("work", over, { memory = "16MB", cpu = "50ms", max_value = "1KB", on_error = "skip" })
+                :take(3)
+                :map("first", function(v) return v end, { timeout = "5s", max_value = false })
+                :map("second", function(v) return v end, { isolated = false, max_output = "1MB", max_value = false })
+                :to(stream.null_sink())
+              p:wait()
+              for _, stage in ipairs(p:stats().stages) do
+                for _, part in ipairs { stage, table.unpack(stage.fused or {}) } do
+                  for name, use in pairs(part.limits or {}) do
+                    print(part.name or stage.name, name, use.limit, use.current or "-", use.stopped or "-")
+                  end
+                end
+              end
+            end
+            """)
+        let (outcome, report) = try reported.finish()
+        #expect(outcome.status == 0)
+        let stages = report.pipelines[0].stages
+        try #require(report.pipelines[0].runs == 2 && stages.count == 3, "\(outcome.errors)")
+        let work = stages[0].limits ?? [:]
+        #expect(Set(work.keys) == ["memory", "cpu", "max_value"])
+        #expect(work["memory"]?.limit == 16_777_216 && work["memory"]?.stopped == 0 && work["memory"]?.current == 0)
+        #expect((work["memory"]?.peak ?? 0) > 10_000)  // a state
+        #expect(work["cpu"]?.limit == 0.05 && work["cpu"]?.stopped == 2)
+        #expect((work["cpu"]?.peak ?? 0) > 0.05)
+        #expect(work["max_value"]?.limit == 1024 && work["max_value"]?.stopped == nil)
+        #expect(stages[0].fused == nil && stages[1].limits == nil)
+        #expect(stages[2].limits?["timeout"]?.limit == 5 && stages[2].limits?["max_output"] == nil)
+        #expect(stages[2].fused?.map(\.name) == ["second"])
+        #expect(stages[2].fused?.first?.limits["max_output"]?.limit == 1_048_576)
+        // what `p:stats()` names, no more and no less
+        var named: Set<String> = []
+        for stage in stages {
+            for name in (stage.limits ?? [:]).keys { named.insert("\(stage.name) \(name)") }
+            for fused in stage.fused ?? [] { for name in fused.limits.keys { named.insert("\(fused.name) \(name)") } }
+        }
+        let lines = outcome.output.split(separator: "\n").map { $0.split(separator: "\t") }
+        #expect(Set(lines.map { "\($0[0]) \($0[1])" }) == named, "\(outcome.output)")
+    }
+
     @Test func failedRun_reportsItsFailure() throws {
         let reported = try Reported(
             """
@@ -130,6 +188,32 @@ import Testing
         #expect(report.account.isBalanced && report.account.delivered == 2)
         #expect(outcome.errors.contains("stage \"loop\" is computing, with the value 3 in hand"))
         #expect(!outcome.errors.contains("stage \"next\""))
+    }
+
+    /// Code of which one instruction takes all the time, and the line that it stands in.
+    static let loops: [(code: String, line: Int)] = [
+        ("v = v + 1\nwhile true do\nend", 6),
+        ("pcall(function()\nv = v + 1\nwhile true do\nend\nend)", 7),
+        ("coroutine.wrap(function()\nv = v + 1\nwhile true do\nend\nend)()", 7),
+        ("local s = ('a'):rep(30000)\nv = v + 1\ns:find(('a-'):rep(20) .. 'b')\nv = v + 1", 7),
+    ]
+
+    /// Guards against the line before: of code that was preempted, Lua names the instruction that has run.
+    @Test(arguments: loops.indices) func lineThatComputes_isTheOneThatIsNamed(_ index: Int) throws {
+        let reported = try Reported(
+            """
+            local stream = require "stream"
+            stream.from(stream.range(1, 10)):each("loop", function(v)
+              if v == 3 then
+                print("begun")
+                \(Self.loops[index].code.replacing("\n", with: "\n    "))
+              end
+            end, { cpu = false }):to(stream.null_sink())
+            """, options: ["--drain-timeout", "200ms"])
+        #expect(reported.running.awaitOutput("begun"))
+        reported.running.send(SIGINT)
+        let (_, report) = try reported.finish()
+        #expect(report.stuck.filter { !$0.passive }.map(\.place) == ["script.lua:\(Self.loops[index].line)"])
     }
 
     @Test(arguments: ["setup", "flush"]) func phaseThatWaits_isNamed(_ phase: String) throws {

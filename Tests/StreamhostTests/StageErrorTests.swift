@@ -5,6 +5,33 @@ import Testing
 @Suite struct StageErrorTests {
     private static let begin = "local stream = require \"stream\"\n"
 
+    @Test(arguments: ["", ", { on_error = { restart = 1 } }"])
+    func processThatRaises_namesTheValueThatItHasInHand(_ options: String) throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            stream.from(stream.values { { n = 1 }, { n = 2 } }):stage('s', function(input, output)
+              for v in input:range() do
+                if v.n == 2 then error('two') end
+                output:send(v)
+              end
+            end\(options)):to(stream.null_sink())
+            """)
+        #expect(outcome.errors.contains("script.lua:4: two (value: {n = 2})"), "\(outcome.errors)")
+    }
+
+    @Test func processThatRaisesBetweenValues_namesNone() throws {
+        let outcome = try CommandLine.run(
+            """
+            local stream = require 'stream'
+            stream.from(stream.range(1, 2)):stage('s', function(input, output)
+              for v in input:range() do output:send(v) end
+              error('end')
+            end):to(stream.null_sink())
+            """)
+        #expect(outcome.errors.contains("script.lua:4: end") && !outcome.errors.contains("(value"), "\(outcome.errors)")
+    }
+
     @Test func errorInProcess_namesStagePlaceAndValue() throws {
         let outcome = try CommandLine.run(
             Self.begin + """

@@ -279,6 +279,23 @@ import Testing
         #expect(outcome.output.contains("1 case: 1 ok, ended by SIG"))
         #expect(outcome.errors.contains("while this ran: x_test.lua: slow"))
     }
+
+    @Test func aSignalBetweenCases_namesNone() throws {
+        let folder = try ScriptFolder(
+            "",
+            files: [
+                "a_test.lua": TestRun.head + "test.case(\"quick\", function(t) t.equal(1, 1) end)",
+                "b_test.lua": "while true do end",  // it is read, and no case runs
+            ])
+        let running = try Running(["test", "a_test.lua", "b_test.lua"], folder: folder.url)
+        running.feed(Data())
+        #expect(running.awaitOutput("quick"))
+        Thread.sleep(forTimeInterval: 0.3)
+        running.send(SIGINT)
+        let outcome = running.finish()
+        #expect(outcome.status == 130 && outcome.output.contains("1 case: 1 ok, ended by SIGINT"))
+        #expect(!outcome.errors.contains("while this ran"), "\(outcome.errors)")
+    }
 }
 
 /// The elements of an XML text in order; nil where it is not well-formed.

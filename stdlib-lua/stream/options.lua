@@ -38,6 +38,19 @@ local function contained(name, names)
   return best
 end
 
+-- The one that begins with the same four letters, or more: 'retries' and 'retry'.
+local function related(name, names)
+  local best, most = nil, 3
+  for candidate in pairs(names) do
+    if type(candidate) == "string" then
+      local same = 0
+      while same < #name and name:byte(same + 1) == candidate:byte(same + 1) do same = same + 1 end
+      if same > most or (same == most and best and candidate < best) then best, most = candidate, same end
+    end
+  end
+  return best
+end
+
 local function nearest(name, names)
   local best, least = nil, math.max(1, #name // 3) + 1
   for candidate in pairs(names) do
@@ -46,7 +59,7 @@ local function nearest(name, names)
       if d < least or (d == least and best and candidate < best) then best, least = candidate, d end
     end
   end
-  return best or contained(name, names)
+  return best or contained(name, names) or related(name, names)
 end
 
 -- What follows the message about a name that is none of `names`: the nearest one, or all where they are few.
@@ -112,7 +125,7 @@ local function switch(what, value)
 end
 
 options_of.unknown, options_of.check, options_of.whole = unknown, check_options, whole
-options_of.hint = hint
+options_of.hint, options_of.nearest = hint, nearest
 options_of.text, options_of.policy, options_of.switch = text, policy, switch
 
 return options_of

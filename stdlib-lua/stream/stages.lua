@@ -23,6 +23,11 @@ local policy_fields = {
   { "within", 'restart = 5, within = "1m"' },
 }
 
+-- All names that may be meant by an option of a stage: those of on_error with how they are written.
+local meant_options = {}
+for name in pairs(stage_options) do meant_options[name] = true end
+for _, field in ipairs(policy_fields) do meant_options[field[1]] = field[2] end
+
 -- The functions of a stage: one function, or a table of them.
 local function functions(method, name, fn, whole_stage)
   if type(fn) == "function" then return { process = fn } end
@@ -132,6 +137,12 @@ local function stage_of(self, op, name, code, options, extra)
     for _, field in ipairs(policy_fields) do
       if options[field[1]] ~= nil then
         misuse(("stage \"%s\" has no option '%s': it goes into on_error = { %s }"):format(name, field[1], field[2]))
+      end
+    end
+    for option in pairs(options) do
+      local meant = not stage_options[option] and meant_options[options_of.nearest(tostring(option), meant_options)]
+      if type(meant) == "string" then
+        misuse(("unknown option of stage \"%s\": '%s' (did you mean on_error = { %s }?)"):format(name, option, meant))
       end
     end
   end

@@ -7,10 +7,12 @@ public final class Meter: Sendable {
     public struct Counts: Sendable, Equatable {
         public var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0
         public var deadLettered = 0
+        /// Values that it makes of those that it consumes, and those given back to a script's channel.
+        public var created = 0, consumed = 0, returned = 0
 
         public init(
             received: Int = 0, emitted: Int = 0, filtered: Int = 0, failed: Int = 0, dropped: Int = 0,
-            deadLettered: Int = 0
+            deadLettered: Int = 0, created: Int = 0, consumed: Int = 0, returned: Int = 0
         ) {
             self.received = received
             self.emitted = emitted
@@ -18,18 +20,23 @@ public final class Meter: Sendable {
             self.failed = failed
             self.dropped = dropped
             self.deadLettered = deadLettered
+            self.created = created
+            self.consumed = consumed
+            self.returned = returned
         }
 
         public static func - (a: Counts, b: Counts) -> Counts {
             Counts(
                 received: a.received - b.received, emitted: a.emitted - b.emitted, filtered: a.filtered - b.filtered,
                 failed: a.failed - b.failed, dropped: a.dropped - b.dropped,
-                deadLettered: a.deadLettered - b.deadLettered)
+                deadLettered: a.deadLettered - b.deadLettered, created: a.created - b.created,
+                consumed: a.consumed - b.consumed, returned: a.returned - b.returned)
         }
     }
 
     private let received = Atomic<Int>(0), emitted = Atomic<Int>(0), filtered = Atomic<Int>(0)
     private let failed = Atomic<Int>(0), dropped = Atomic<Int>(0), deadLettered = Atomic<Int>(0)
+    private let created = Atomic<Int>(0), consumed = Atomic<Int>(0), returned = Atomic<Int>(0)
 
     public init() {}
 
@@ -39,7 +46,8 @@ public final class Meter: Sendable {
             received: received.load(ordering: .relaxed), emitted: emitted.load(ordering: .relaxed),
             filtered: filtered.load(ordering: .relaxed), failed: failed.load(ordering: .relaxed),
             dropped: dropped.load(ordering: .relaxed),
-            deadLettered: deadLettered.load(ordering: .relaxed))
+            deadLettered: deadLettered.load(ordering: .relaxed), created: created.load(ordering: .relaxed),
+            consumed: consumed.load(ordering: .relaxed), returned: returned.load(ordering: .relaxed))
     }
 
     /// Of one of several that do it.
@@ -50,6 +58,9 @@ public final class Meter: Sendable {
         if more.failed != 0 { failed.wrappingAdd(more.failed, ordering: .relaxed) }
         if more.dropped != 0 { dropped.wrappingAdd(more.dropped, ordering: .relaxed) }
         if more.deadLettered != 0 { deadLettered.wrappingAdd(more.deadLettered, ordering: .relaxed) }
+        if more.created != 0 { created.wrappingAdd(more.created, ordering: .relaxed) }
+        if more.consumed != 0 { consumed.wrappingAdd(more.consumed, ordering: .relaxed) }
+        if more.returned != 0 { returned.wrappingAdd(more.returned, ordering: .relaxed) }
     }
 
     /// Of the only one that does it, or of all together at their end.
@@ -60,5 +71,8 @@ public final class Meter: Sendable {
         failed.store(counts.failed, ordering: .relaxed)
         dropped.store(counts.dropped, ordering: .relaxed)
         deadLettered.store(counts.deadLettered, ordering: .relaxed)
+        created.store(counts.created, ordering: .relaxed)
+        consumed.store(counts.consumed, ordering: .relaxed)
+        returned.store(counts.returned, ordering: .relaxed)
     }
 }

@@ -17,7 +17,10 @@ final class BatchPump: Pump, @unchecked Sendable {  // as Pump
     private var timer: Timer?
     private let onInputEnd: (Channel) -> Int
     /// Arrays passed on, and the values in them.
-    private(set) var arrays = 0, combined = 0
+    private(set) var arrays = 0
+    private var values = 0
+    override var made: Int { arrays }
+    override var combined: Int { values }
 
     init(
         from input: Channel, to output: Channel, size: Int, within: Int64?, givesBack: Bool, scheduler: Scheduler,
@@ -79,7 +82,7 @@ final class BatchPump: Pump, @unchecked Sendable {  // as Pump
 
     private func passedOn() {
         arrays += 1
-        combined += builder.count
+        values += builder.count
         builder.clear()
         isWhole = false
         deadline = .max

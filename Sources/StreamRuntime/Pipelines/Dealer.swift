@@ -77,6 +77,9 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
     private var waiting: Int?
     private var isLaneClosed = false
     private(set) var failed = 0
+    /// Where its stage publishes what its parts count, and what of it stands there.
+    private let stageMeter: Meter
+    private var published = Meter.Counts()
     private var takenTotal = 0, returnedTotal = 0
 
     override var taken: Int { takenTotal }
@@ -85,7 +88,8 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
 
     init(
         from input: Channel, to lanes: [Channel], by key: DealKey, givesBack: Bool, sequencer: Sequencer?,
-        scheduler: Scheduler, context: Context, judge: @escaping (String, MessagePointer, Int) -> KeyJudgement,
+        scheduler: Scheduler, context: Context, meter: Meter,
+        judge: @escaping (String, MessagePointer, Int) -> KeyJudgement,
         done: @escaping (Pump) -> Void
     ) {
         self.input = input
@@ -94,8 +98,17 @@ final class Dealer: Pump, @unchecked Sendable {  // as Pump
         self.givesBack = givesBack
         self.sequencer = sequencer
         self.judge = judge
+        stageMeter = meter
         log = sequencer?.log
         super.init(scheduler: scheduler, output: nil, context: context, done: done)
+    }
+
+    /// What it deals is received by the workers.
+    override func publishCounts() {
+        let counts = Meter.Counts(
+            received: failed + lettered, failed: failed, dropped: dropped, deadLettered: lettered, returned: returned)
+        stageMeter.add(counts - published)
+        published = counts
     }
 
     override func step() -> Step {

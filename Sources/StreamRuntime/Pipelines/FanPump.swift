@@ -60,7 +60,9 @@ final class FanPump: Pump, @unchecked Sendable {  // as Pump
     }
 
     override func publishCounts() {
-        meter.set(Meter.Counts(received: input.total, emitted: handed, dropped: dropped))
+        meter.set(
+            Meter.Counts(
+                received: input.total, emitted: handed, dropped: dropped, created: copies, returned: returned))
         for outlet in outlets {
             outlet.meter.set(
                 Meter.Counts(

@@ -64,7 +64,7 @@ final class LimitPump: Pump, @unchecked Sendable {  // as Pump
         meter.set(
             Meter.Counts(
                 received: input.total, emitted: sent, filtered: filtered, failed: failed, dropped: dropped,
-                deadLettered: lettered))
+                deadLettered: lettered, returned: returned))
     }
 
     override func step() -> Step {

@@ -12,7 +12,10 @@ extension PipelineRun {
         pump.label = label
         pump.fault = run.environment.accountFault
         addPart()
-        lock.withLock { pumps.append(pump) }
+        lock.withLock {
+            pumps.append(pump)
+            meters.append(pump.meter)
+        }
     }
 
     private func make<T>(_ body: () throws(ConnectorError) -> T) -> T? {
@@ -23,15 +26,23 @@ extension PipelineRun {
     }
 
     /// What a part adds to the pipeline's progress, read from its meter.
-    private func watch(_ meter: Meter, from input: Link?, to output: Link?) {
-        lock.withLock {
-            if input == nil {
-                entries.append(Gauge { meter.counts.emitted })
-            } else if input!.isSource {
-                entries.append(Gauge { meter.counts.received })
+    /// Returns what tells the values that enter there, if any do.
+    @discardableResult
+    private func watch(_ meter: Meter, from input: Link?, to output: Link?) -> Gauge? {
+        var entry: Gauge?
+        if input == nil {
+            entry = Gauge { meter.counts.emitted }
+        } else if input!.isSource {
+            entry = Gauge {
+                let counts = meter.counts
+                return counts.received + counts.returned
             }
+        }
+        lock.withLock {
+            if let entry { entries.append(entry) }
             if let output, output.isSink { exits.append(Gauge { meter.counts.emitted }) }
         }
+        return entry
     }
 
     // MARK: What parts count at their ends
@@ -153,6 +164,7 @@ extension PipelineRun {
             }
         }
         self.watch(outlet.meter, from: nil, to: output)
+        if letters != nil { lock.withLock { rejections.append(lettered) } }
         let stopper = SourceStopper(source)
         if !context.add(stopper) { source.stop() }
         StreamCore.start(source, outlet, scheduler: run.scheduler) { [self] failure in
@@ -311,6 +323,7 @@ extension PipelineRun {
         produce(into: output)
         let isSource = input == nil, givesBack = input?.isSource ?? false
         let isProcess = if case .process = stage.kind { !isSource } else { false }
+        var entry: Gauge?
         let group = StageGroup(
             run: run, context: context, stage: stage, input: input?.channel, output: output.channel,
             givesBack: givesBack, putsIntoLink: output.isInner, isGenerator: isSource
@@ -319,13 +332,15 @@ extension PipelineRun {
             let totals = group.totals, limits = group.allLimits
             var (received, emitted) = (totals.received, totals.emitted)
             if isProcess, let taps = record?.taps {  // links know that, a script's channel has others too
-                if input!.isInner { received = taps.received.count }
-                if output.isInner { emitted = taps.emitted.count }
+                if input!.isInner { received = taps.received?.count ?? received }
+                emitted = taps.emitted?.count ?? emitted
             }
             group.meter.set(
                 Meter.Counts(
                     received: received, emitted: emitted, filtered: totals.filtered,
-                    failed: totals.failed, dropped: totals.dropped, deadLettered: totals.deadLettered))
+                    failed: totals.failed, dropped: totals.dropped, deadLettered: totals.deadLettered,
+                    created: totals.created - totals.entered, consumed: totals.consumed, returned: totals.returned))
+            if !isSource { entry?.fix(totals.entered) }
             count {
                 $0.created += totals.created
                 $0.consumed += totals.consumed
@@ -354,11 +369,17 @@ extension PipelineRun {
             // Its function has the channels itself: they know how far it is, and what it has put and taken at the end.
             if input.isInner && !stage.isDealt { input.channel.exposure = ExposedLink(isInput: true) }
             if output.isInner { output.channel.exposure = ExposedLink(isInput: false) }
-            record?.taps = (Tap(input.channel, .received), Tap(output.channel, .sent))
+            record?.taps = (
+                input.isInner || stage.isDealt ? Tap(input.channel, .received) : nil,
+                output.isInner ? Tap(output.channel, .sent) : nil
+            )
         }
-        watch(group.meter, from: input, to: output)
+        entry = watch(group.meter, from: input, to: output)
         addPart()
-        lock.withLock { groups.append(group) }
+        lock.withLock {
+            groups.append(group)
+            if !isSource { meters.append(group.meter) }
+        }
         if let problem = group.takeImage(from: worker) {
             fail(ScriptFailure(message: problem, isMisuse: true))
             group.abandon()

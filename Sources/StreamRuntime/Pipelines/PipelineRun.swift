@@ -39,6 +39,10 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
     var records: [PartRecord] = []
     /// What is read where values enter, and where they come to an end.
     var entries: [Gauge] = [], exits: [Gauge] = []
+    /// What its parts tell meanwhile of values that they make, consume, and give back.
+    var meters: [Meter] = []
+    /// What its sources hand over as dead letters.
+    var rejections: [Counter] = []
     /// Channels of scripts that it feeds and has not closed, once for each end that does.
     private var feeds: [Channel]
 
@@ -79,21 +83,12 @@ final class PipelineRun: SharedObject, @unchecked Sendable {  // `lock` guards w
         }
     }
 
-    /// A link that a stage's function has in hand: its channel knows what was put into it and taken from it, also by tasks
-    /// and workers that the function handed it to.
+    /// What of it the two ends do not tell.
     private func countExposed(_ link: Link, _ exposure: ExposedLink) {
+        counted.add(link.channel, exposure)
         let channel = link.channel.account
-        if exposure.isInput {
-            link.account.taken += Int(channel.received)
-            counted.consumed += Int(channel.received)
-            link.account.put += exposure.count
-            counted.created += exposure.count
-        } else {
-            link.account.put += Int(channel.sent)
-            counted.created += Int(channel.sent)
-            link.account.taken += exposure.count
-            counted.consumed += exposure.count
-        }
+        link.account.taken += exposure.isInput ? Int(channel.received) : exposure.count
+        link.account.put += exposure.isInput ? exposure.count : Int(channel.sent)
     }
 
     /// Nil while it runs; then its failure, or success.

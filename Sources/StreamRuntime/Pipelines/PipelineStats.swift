@@ -17,8 +17,8 @@ final class PartRecord {
     var limited: Meter?
     /// Limits of the stage, and of those that run in its workers.
     var limits: (() -> [NamedLimits])?
-    /// Where the counts are read while its function has the channels itself.
-    var taps: (received: Tap, emitted: Tap)?
+    /// Where the counts are read while its function has links of the pipeline itself; nil: in the meter.
+    var taps: (received: Tap?, emitted: Tap?)?
 
     init(_ name: String, input: Channel?) {
         self.name = name
@@ -28,7 +28,8 @@ final class PartRecord {
     /// With what its queue dropped, and what was over its limit.
     var counts: Meter.Counts {
         var counts = meter.counts
-        if let taps { counts = Meter.Counts(received: taps.received.count, emitted: taps.emitted.count) }
+        if let taps = taps?.received { counts.received = taps.count }
+        if let taps = taps?.emitted { counts.emitted = taps.count }
         counts.dropped += shed + (limited?.counts.dropped ?? 0)
         return counts
     }
@@ -130,8 +131,30 @@ extension PipelineRun {
         for (counts, drops) in steps {
             total.filtered += counts.filtered
             total.failed += counts.failed
-            total.deadLettered += counts.deadLettered
             for (reason, count) in drops.counts { total.drop(count, reason) }
+        }
+        let (groups, links, meters, rejections) = lock.withLock {
+            (self.groups, self.links, self.meters, self.rejections)
+        }
+        for counts in meters.map(\.counts) {
+            total.created += counts.created
+            total.consumed += counts.consumed
+            total.deadLettered += counts.deadLettered
+            total.returned += counts.returned
+        }
+        for count in rejections.map(\.count) {
+            total.created += count
+            total.deadLettered += count
+        }
+        for group in groups {
+            let lanes = group.lanesInHand
+            total.consumed += lanes.consumed
+            total.created += lanes.created
+            // A generator is no step; what it emits has entered.
+            if group.isSource { total.add(generator: group.meter.counts) }
+        }
+        for link in links where link.isInner {
+            if let exposure = link.channel.exposure { total.add(link.channel, exposure) }
         }
         return total
     }

@@ -27,6 +27,9 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     /// Messages taken from its input, and those given back to it.
     var taken: Int { 0 }
     var returned: Int { 0 }
+    /// Values that it made of those that it consumed.
+    var made: Int { 0 }
+    var combined: Int { 0 }
     /// Put into its output or delivered to nowhere; dropped as nobody wanted them any more; dropped as was asked for.
     private(set) var sent = 0, dropped = 0, filtered = 0
     /// Nobody wants the output any more.
@@ -167,7 +170,10 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     var waitsFor: String { waitsForRoom ? "sending on \(output?.name ?? "nothing")" : "receiving" }
 
     func publishCounts() {
-        meter.set(Meter.Counts(received: received, emitted: sent, filtered: filtered, dropped: dropped))
+        meter.set(
+            Meter.Counts(
+                received: received, emitted: sent, filtered: filtered, dropped: dropped, created: made,
+                consumed: combined, returned: returned))
     }
 
     /// Whether there is room for one message; if not, it waits, or nobody reads the output any more (`isClosed`).

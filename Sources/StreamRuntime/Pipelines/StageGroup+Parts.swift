@@ -64,7 +64,7 @@ extension StageGroup {
             parts.pumps.append(
                 Dealer(
                     from: dealt, to: shares, by: key, givesBack: givesBack && isInput, sequencer: sequencer,
-                    scheduler: run.scheduler, context: context, judge: judgeKey
+                    scheduler: run.scheduler, context: context, meter: meter, judge: judgeKey
                 ) { [self] pump in
                     // What it deals is received by the workers.
                     let dealer = pump as! Dealer
@@ -77,7 +77,7 @@ extension StageGroup {
                     if isInput {
                         totals.taken = dealer.taken
                         totals.returned = dealer.returned
-                        if givesBack { totals.created = dealer.taken }
+                        if givesBack { totals.enter(dealer.taken) }
                     } else {
                         let left = dealt.closeReading().drop()
                         totals.dropped += left

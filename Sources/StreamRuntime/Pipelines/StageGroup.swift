@@ -8,8 +8,16 @@ struct StageTotals {
     var received = 0, emitted = 0, filtered = 0, failed = 0, dropped = 0
     /// For the account: see there. The failed that went to a sink of dead letters are not in `failed`.
     var created = 0, consumed = 0, returned = 0, deadLettered = 0
+    /// Of those created: taken from a script's channel.
+    private(set) var entered = 0
     /// Messages taken from the stage's own input, and put into its own output: not those of the lanes between its parts.
     var taken = 0, put = 0
+
+    /// So many were taken from a script's channel.
+    mutating func enter(_ count: Int) {
+        created += count
+        entered += count
+    }
 
     mutating func add(_ other: StageTotals) {
         received += other.received
@@ -18,6 +26,7 @@ struct StageTotals {
         failed += other.failed
         dropped += other.dropped
         created += other.created
+        entered += other.entered
         consumed += other.consumed
         returned += other.returned
         deadLettered += other.deadLettered
@@ -185,6 +194,17 @@ final class StageGroup: @unchecked Sendable {  // `lock` guards totals, what is 
             reduces[link] = reduce
             return received || reduce.reports == stage.workers && !reduce.anyReceived
         }
+    }
+
+    /// What the stage's function, and its tasks, have taken from its lanes and put into them meanwhile.
+    var lanesInHand: (consumed: Int, created: Int) {
+        var result = (consumed: 0, created: 0)
+        for case let lane? in lock.withLock({ workers }).map(\.seat.input) {
+            guard stage.isDealt, let exposure = lane.exposure else { continue }
+            result.consumed += Int(lane.account.received)
+            result.created += exposure.count
+        }
+        return result
     }
 
     /// What one of its stages uses of its limits.

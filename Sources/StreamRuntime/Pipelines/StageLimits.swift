@@ -31,9 +31,20 @@ public struct StageLimits: Sendable {
     /// Bytes of the largest value that may be sent; 0: as large as values can be.
     public var maxValue = 0
 
-    /// With the names that scripts use.
-    public var named: [(name: String, use: LimitUse)] {
-        [("memory", memory), ("cpu", cpu), ("timeout", timeout), ("max_output", output)]
+    /// With the names that scripts use; those that are counted in bytes are written as integers.
+    public var named: [(name: String, use: LimitUse, isBytes: Bool)] {
+        [("memory", memory, true), ("cpu", cpu, false), ("timeout", timeout, false), ("max_output", output, true)]
+    }
+
+    /// Those of the same stage in a later run of its pipeline: the limits are the later ones.
+    mutating func add(_ later: StageLimits) {
+        for path in [\StageLimits.memory, \.cpu, \.timeout, \.output] as [WritableKeyPath<StageLimits, LimitUse>] {
+            let use = later[keyPath: path]
+            self[keyPath: path] = LimitUse(
+                limit: use.limit ?? self[keyPath: path].limit, current: use.current,
+                peak: max(self[keyPath: path].peak, use.peak), stopped: self[keyPath: path].stopped + use.stopped)
+        }
+        maxValue = later.maxValue
     }
 }
 
@@ -126,9 +137,9 @@ extension StageGroup {
 }
 
 /// Limits of one of the stages that share workers.
-struct NamedLimits {
-    var name: String
-    var limits: StageLimits
+public struct NamedLimits: Sendable {
+    public var name: String
+    public var limits: StageLimits
 }
 
 extension StageGroup {
@@ -163,10 +174,9 @@ extension PipelineRun {
 
     private func push(_ limits: StageLimits, _ stack: LuaStack) {
         stack.pushTable()
-        for (name, use) in limits.named {
+        for (name, use, isBytes) in limits.named {
             guard let limit = use.limit else { continue }
             stack.pushTable()
-            let isBytes = name == "memory" || name == "max_output"
             for (field, value) in [("limit", limit), ("current", use.current), ("peak", use.peak)] {
                 if isBytes { stack.push(Int64(value)) } else { stack.push(value) }
                 stack.setField(-2, field)

@@ -55,6 +55,8 @@ final class StagePorts {
     private(set) var endReason: Reason?
     /// What others may read meanwhile, and what of it stands there.
     var meter: Meter?
+    /// It runs the key's function: what it passes on is received by the stage's workers.
+    var isKey = false
     private var published = Meter.Counts()
     /// The pipeline's context, where the stage's function may wait in others.
     var home: Context?
@@ -258,9 +260,17 @@ final class StagePorts {
 
     private func publishCounts() {
         guard let meter else { return }
-        let counts = Meter.Counts(
-            received: Int(driver.received), emitted: Int(driver.emitted), filtered: Int(driver.filtered),
-            failed: Int(driver.failed), dropped: droppedIn + droppedOut, deadLettered: lettered)
+        var counts = Meter.Counts(
+            failed: Int(driver.failed), dropped: droppedIn + droppedOut, deadLettered: lettered, returned: returned)
+        if isKey {
+            counts.received = counts.failed + lettered
+        } else {
+            counts.received = Int(driver.received)
+            counts.emitted = Int(driver.emitted)
+            counts.filtered = Int(driver.filtered)
+            counts.created = Int(driver.created)
+            counts.consumed = Int(driver.consumed)
+        }
         meter.add(counts - published)
         published = counts
     }

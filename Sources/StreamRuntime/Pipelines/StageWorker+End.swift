@@ -54,6 +54,10 @@ extension StageWorker {
         switch end {
         case .returned: stopped = stopped ?? ports.endReason
         case .failed(let failure):
+            if worker.exceeded != nil || driver.isOverdue, let reason = group.context.reason {
+                stopped = reason  // as in overLimit; a value that it was emitting is in hand
+                return
+            }
             if let limit = worker.exceeded {
                 wasStopped = true
                 group.limitUse.count(limit, ofLink: driver.faultyLink)
@@ -146,7 +150,7 @@ extension StageWorker {
         totals.created = Int(driver.created)
         totals.consumed = Int(driver.consumed) - lostInHand  // a process has taken them
         totals.returned = ports.returned
-        if seat.givesBack { totals.created += ports.taken }
+        if seat.givesBack { totals.enter(ports.taken) }
         // With what an early end interrupted: its function had it, its failure was judged, or its result waited for room.
         totals.dropped = ports.droppedIn + ports.droppedOut + Int(driver.inHand)
         if isKey {
@@ -200,7 +204,7 @@ extension StageWorker {
         let taken = worker.taken + takenBefore, put = worker.put + putBefore
         totals.received += taken
         totals.consumed += taken
-        if seat.givesBack { totals.created += taken }
+        if seat.givesBack { totals.enter(taken) }
         totals.emitted += put
         totals.created += put
         totals.put += put

@@ -27,9 +27,15 @@ extension StageWorker {
     private static let setupBackoff: Int64 = 100_000_000
 
     /// A `:stage` process has raised: a fresh one goes on with the next value, if that is declared.
-    func processFailed(_ failure: ScriptFailure, value: String? = nil) {
+    func processFailed(_ failure: ScriptFailure) {
+        // Where a value of its own had come in and it asked for no other since.
+        let received = group.isGenerator ? nil : worker.received.message
+        let value = received.flatMap { HostAPI.describe($0) }
         guard group.stage.onError.restarts != nil, !group.isGenerator else { return failed(failure, value: value) }
-        if worker.received.message != nil { lostInHand += 1 }
+        if worker.received.message != nil {
+            lostInHand += 1
+            group.meter.add(Meter.Counts(failed: 1, consumed: -1))
+        }
         _ = restarts(after: failure, 0, value: value)
     }
 
@@ -61,8 +67,7 @@ extension StageWorker {
             return teardown(0)
         }
         if case .process = group.stage.kind, link == 0, !isKey {
-            let received = group.isGenerator ? nil : worker.received.message
-            processFailed(failure, value: received.flatMap { HostAPI.describe($0) })
+            processFailed(failure)
             return teardown(0)
         }
         guard hasValue else {

@@ -60,6 +60,7 @@ extension StageWorker {
     func judge(_ failure: ScriptFailure, _ waiter: Waiter) -> Judgement {
         // What a task raises after its context has ended is its end, not a failure.
         if let reason = group.context.reason {
+            driver.dropFailure()
             stopped = reason
             return .stop
         }

@@ -103,7 +103,8 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         let keeps = links.map(\.onError).map { $0.retries > 0 || $0.hasLetters && driver.isChain }
         if !isKey && keeps.contains(true) { driver.setKeeps(keeps) }
         ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }
-        if !isKey { ports.meter = group.meter }
+        ports.meter = group.meter
+        ports.isKey = isKey
     }
 
     func makeWorker() -> Worker {
@@ -236,6 +237,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
             worker.stageOutput = seat.output
             worker.countsTaken = seat.givesBack
             worker.countsPut = !group.putsIntoLink
+            worker.stageMeter = group.meter
             call("process", 0, held: seat.input) { [self] stack in
                 HostAPI.push(stack, seat.input!)
                 HostAPI.push(stack, seat.output)

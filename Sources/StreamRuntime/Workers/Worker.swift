@@ -86,6 +86,9 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     @exclusivity(unchecked) var stageOutput: Channel?
     @exclusivity(unchecked) private(set) var taken = 0
     @exclusivity(unchecked) private(set) var put = 0
+    /// What others may read of that meanwhile, and what of it stands there.
+    var stageMeter: Meter?
+    @exclusivity(unchecked) private var published = (taken: 0, put: 0)
     /// Permits and reservations that its script has.
     var holdings = Holdings()
     /// Why what ran here was stopped: see Worker+Limits. Its thread's.
@@ -402,6 +405,15 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     /// Nothing stays private in a port that a neighbour could use while this worker does not run.
     private func settle() {
         for ports in ports { ports.settle() }
+        publishValues()
+    }
+
+    private func publishValues() {
+        guard countsValues, let stageMeter else { return }
+        let (moreTaken, morePut) = (taken - published.taken, put - published.put)
+        stageMeter.add(
+            Meter.Counts(received: moreTaken, emitted: morePut, created: morePut, consumed: moreTaken))
+        published = (taken, put)
     }
 
     /// Runs a task until it waits or ends. True: it was preempted.
@@ -499,6 +511,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             let failure = failure(task.stack, -1)
             task.stack.pop()
             if let reason = (ports.home ?? task.context).reason {  // what is raised after the end is the end
+                ports.driver.dropFailure()
                 ports.abandon(reason)
                 return .ready
             }
@@ -564,6 +577,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
             endWait(of: task)
             task.complete(.stopped(.canceled))
         }
+        publishValues()
         dropEndings()
         tasks = [:]
         ports = []

@@ -23,6 +23,59 @@ private func repeated(_ lines: [String], _ times: Int) -> [String] { (0..<times)
 
 private let joins: [SeededCase] = [
     SeededCase(
+        name: "counts of a pipeline that runs: never more at the ends than was made, never more than in the end",
+        script: head + """
+            local names = { "created", "delivered", "consumed", "filtered", "failed", "dropped", "dead_lettered", "returned" }
+            local function odd(v) if v % 2 == 1 then error("odd") end return v end
+            local function slow(v) stream.sleep(0.01) return v end
+            local function twice(v, emit) emit(v) emit(v) end
+            local function through(input, output)
+              for v in input:range() do
+                if v == 7 then error("seven") end
+                output:send(v)
+              end
+            end
+            local function from_channel()
+              local ch = stream.chan(2)
+              stream.go(function() for i = 1, 40 do if not ch:send(i, "10s") then break end end ch:close() end)
+              return stream.from(ch)
+            end
+            local makers = {
+              function() return range(1, 40):flat_map("twice", twice):map("odd", odd, { on_error = { to = stream.null_sink() } }) end,
+              function() return from_channel():flat_map("twice", twice, { workers = 2 }):batch { size = 3 }:take(5) end,
+              function() return range(1, 40):map("keyed", slow, { workers = 2, ordered = true, on_error = { to = stream.null_sink() },
+                key = function(v) return v % 4 > 0 and v or nil end }):reduce("sum", 0, function(s, v) return s + v end) end,
+              function() return range(1, 40):stage("through", through, { on_error = { restart = 1 } }):skip(3) end,
+              function() return from_channel():stage("through", through, { on_error = { restart = 1 } }):map("id", id) end,
+              function() return range(1, 40):stage("through", through, { workers = 2, on_error = { restart = 1 },
+                key = function(v) return v end }):tee(function(branch) branch:take(4):to(stream.null_sink()) end) end,
+              function() return stream.from(stream.generate(function(emit) for i = 1, 40 do emit(i) end end))
+                :flat_map("twice", twice, { isolated = false }):filter("even", function(v) return v % 2 == 0 end,
+                { isolated = false }):map("id", id, { queue = 1 }) end,
+            }
+            for i, make in ipairs(makers) do
+              local p = make():to(function(v) stream.sleep(0.01) end)
+              local seen, live = {}, false
+              local watch = stream.go(function()
+                repeat
+                  local s, sum = p:stats(), 0
+                  for k = 2, #names do sum = sum + s[names[k]] end
+                  assert(sum <= s.created, ("%d: %d of %d"):format(i, sum, s.created))
+                  seen[#seen + 1] = s
+                  live = live or s.consumed + s.dead_lettered > 0 and s.created > s.delivered
+                until not stream.sleep(0.005) or #seen > 400
+              end)
+              p:wait()
+              watch:cancel()
+              local final = check(p)
+              for _, s in ipairs(seen) do
+                for _, name in ipairs(names) do assert(s[name] <= final[name], i .. ": " .. name) end
+              end
+              print(i, live)
+            end
+            """,
+        output: (1...7).map { "\($0)\ttrue" }),
+    SeededCase(
         name: "merge of several sources, at links of every capacity",
         script: head + """
             for _, q in ipairs { 0, 1, 2, 256 } do

@@ -254,7 +254,7 @@ extension Families {
                 end
                 local ok, why = range(1, 30):stage("process", function(input) input:recv() error("always") end,
                   { on_error = { restart = 3 } }):collect()
-                print(ok, why:match("always; its workers were restarted 3 times") ~= nil)
+                print(ok, why:match("always %(value: 4%); its workers were restarted 3 times") ~= nil)
                 """,
             output: ["true", "27\t3", "true", "27\t3", "nil\ttrue"]),
         SeededCase(

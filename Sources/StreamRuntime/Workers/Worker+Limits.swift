@@ -45,6 +45,7 @@ extension Worker {
         var failure = ScriptFailure(message: message(of: over))
         if !place.isEmpty { failure.message = "\(place): \(failure.message)" }
         stop = LimitStop(limit: WorkerLimit(over), failure: failure)
+        noteStop(of: task, for: WorkerLimit(over))
         let all = orderedTasks.filter { !$0.isOver }
         if !all.contains(where: \.isPrincipal) { task.isPrincipal = true }
         for other in all {
@@ -83,7 +84,12 @@ extension Worker {
             if !vm.isSpoilt { driver.describeStoppedValue(in: task.stack, vm.main) }
         }
         holdings.takeBack(of: task)
-        if task.isPrincipal, let stop { over(task, .failed(stop.failure)) } else { over(task, .stopped(.canceled)) }
+        let isUnsaid = run.environment.planted == .stopUnsaid
+        if task.isPrincipal, !isUnsaid, let stop {
+            over(task, .failed(stop.failure))
+        } else {
+            over(task, .stopped(.canceled))
+        }
     }
 
     // MARK: What the host holds for it

@@ -460,6 +460,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 }
                 vm.clearKill()
                 if let failure = task.deadlines?.stopped(task, isVictim: isVictim, at: vm.stopPlace) {
+                    noteStop(of: task, for: .timeout)
                     over(task, .failed(failure))
                     return false
                 }
@@ -468,6 +469,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     return true
                 }
                 run.environment.test?.noteStop(vm.stopPlace)
+                noteStop(of: task, for: nil)
                 holdings.takeBack(of: task)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false

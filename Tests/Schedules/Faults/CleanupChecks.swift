@@ -51,7 +51,7 @@ extension CleanupRun {
 
     /// What raises closes its variables with the error, unless it is stopped before.
     private func checkError(_ raised: Event, _ rest: ArraySlice<Event>, of open: [Int: String]) {
-        let phase = raised.more == "process" || raised.more == "sink" ? "" : raised.more
+        let phase = ["process", "sink", "generate"].contains(raised.more) ? "" : raised.more
         let own = open.filter { $0.value == raised.place + phase || $0.value == raised.place + phase + "whole" }
         if own.isEmpty { failures.append("<close>: \(raised.place) raised in \(raised.more), and had none open") }
         for who in own.keys {
@@ -97,7 +97,8 @@ extension CleanupRun {
         }
         guard let outcome = pages.outcomes[p.id] else { return expect(false, "it has no outcome") }
         let isOwn = { (event: Event) in FaultLedger.pipeline(of: event.place) == p.id }
-        let workers = Set(pages.events.filter { isOwn($0) && $0.what == "setup" || $0.what == "teardown" }.map(\.worker))
+        let workers = Set(
+            pages.events.filter { isOwn($0) && $0.what == "setup" || $0.what == "teardown" }.map(\.worker))
         for number in workers.sorted() {
             let life = pages.events.filter { $0.worker == number }
             for stage in p.stages where life.contains(where: { $0.place == stage.name }) {
@@ -107,7 +108,8 @@ extension CleanupRun {
                 let stops = life.filter { $0.what == "stopped" }
                 let downs = mine.filter { $0.what == "teardown" }
                 expect(downs.count <= 1, "teardown: \(name) \(downs.count) times")
-                expect(!downs.isEmpty || stops.contains { $0.place == "teardown" }, "teardown: \(name) was not torn down")
+                expect(
+                    !downs.isEmpty || stops.contains { $0.place == "teardown" }, "teardown: \(name) was not torn down")
                 expect(
                     count("setup") == 1 || count("setup") == 0 && stops.contains { $0.place == "other" },
                     "setup: \(name) \(count("setup")) times")

@@ -19,8 +19,8 @@ enum CleanupWay: Equatable {
     case canceled(after: Int), deadline(Int)
     /// A stage's function raises at the n-th of its values: in that phase.
     case raises(stage: Int, phase: String, call: Int)
-    /// The sink's function raises.
-    case sinkRaises(Int)
+    /// The sink's function raises, or the generator.
+    case sinkRaises(Int), generatorRaises(Int)
 }
 
 struct CleanupPipeline {
@@ -80,8 +80,10 @@ struct CleanupPlan {
             }
             result.stages.append(stage)
         }
-        switch dice.below(8) {
+        if case .restart = result.policy, result.isGenerated { result.stages[0].isFused = false }  // it cannot begin anew
+        switch dice.below(9) {
         case 0, 1: break
+        case 5 where result.isGenerated: result.way = .generatorRaises(1 + dice.below(result.count))
         case 2: result.way = .canceled(after: dice.below(20))
         case 3: result.way = .deadline(1 + dice.below(20))
         case 4: result.way = .sinkRaises(1 + dice.below(result.count))
@@ -155,10 +157,15 @@ struct CleanupScript {
         text += "told(ctx, \"\(id)ctx\", new())\n"
         var source = "stream.range(1, \(p.count))"
         if p.isGenerated {
+            var raise = ""
+            if case .generatorRaises(let n) = p.way {
+                raise = "if i == \(n) then say(\"raised\", \"\(id)gen\", 0, \"generate\") error(\"boom\") end"
+            }
             source = """
                 stream.generate(function(emit)
                   local g <close> = guard("\(id)gen")
                   for i = 1, \(p.count) do
+                    \(raise)
                     if not emit(i) then return end
                     if i % 4 == 0 then stream.sleep("1ms") end
                   end
@@ -182,7 +189,7 @@ struct CleanupScript {
             switch p.policy {
             case .stop: "\"stop\""
             case .skip: "\"skip\""
-            case .restart(let count): "{ restart = \(count), within = \"1m\", backoff = \"1ms\" }"
+            case .restart(let count): "{ restart = \(count), within = \"1m\" }"
             }
         text += "local p = stream.from(\(source), { on_error = \(policy) })\n"
         for (index, stage) in p.stages.enumerated() {

@@ -37,7 +37,11 @@ extension Run {
 /// A task that was stopped for good, for tests.
 package struct StoppedTask: Sendable {
     /// What it did in its worker.
-    package enum Work: Sendable { case teardown, ending, other }
+    package enum Work: Sendable {
+        case teardown, ending, other
+        /// It drove a stage whose worker is replaced for a failure, which has been raised by then.
+        case replaced
+    }
     package let work: Work
     /// Of a worker or its value; nil: it computed on after its context's end.
     package let limit: WorkerLimit?
@@ -48,9 +52,12 @@ package struct StoppedTask: Sendable {
 }
 
 extension Worker {
-    func noteStop(of task: LuaTask, for limit: WorkerLimit?) {
+    func noteStop(of task: LuaTask, for limit: WorkerLimit?, isReplaced: Bool = false) {
         guard let told = run.environment.onStop else { return }
-        let work: StoppedTask.Work = task.cleansUntil > .min ? .teardown : task.failsAfterItsEnd ? .ending : .other
+        let work: StoppedTask.Work =
+            if isReplaced { .replaced } else if task.cleansUntil > .min { .teardown } else if task.failsAfterItsEnd {
+                .ending
+            } else { .other }
         told(StoppedTask(work: work, limit: limit, worker: self))
     }
 }

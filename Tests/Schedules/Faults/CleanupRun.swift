@@ -25,6 +25,8 @@ package final class CleanupRun {
         let what: String, place: String, who: Int, more: String
         /// The worker in which it happened.
         let worker: Int
+        /// A task was stopped in the middle of something.
+        var isStop: Bool { what == "stopped" && place != "replaced" }
     }
 
     final class Book: Sendable {

@@ -63,7 +63,7 @@ struct CleanupPlan {
         result.count = 5 + dice.below(30)
         result.isGenerated = dice.chance(3)
         result.isFed = !result.isGenerated && dice.chance(3)
-        result.policy = dice.pick([.stop, .stop, .skip, .skip, .restart(2 + dice.below(30))])
+        result.policy = dice.pick([.stop, .stop, .skip, .skip, .restart(1 + dice.below(9))])
         for index in 1...1 + dice.below(3) {
             var stage = CleanupStage(name: "\(result.id)s\(index)")
             stage.kind = dice.pick(CleanupStage.Kind.allCases)
@@ -189,7 +189,7 @@ struct CleanupScript {
             switch p.policy {
             case .stop: "\"stop\""
             case .skip: "\"skip\""
-            case .restart(let count): "{ restart = \(count), within = \"1m\" }"
+            case .restart(let count): "{ restart = \(count), within = \"1h\" }"
             }
         text += "local p = stream.from(\(source), { on_error = \(policy) })\n"
         for (index, stage) in p.stages.enumerated() {

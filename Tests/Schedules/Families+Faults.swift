@@ -17,7 +17,7 @@ extension Families {
         PlantedBug("a batch that is lost in a queue", symptom: "lost unsaid", share: 300) {
             schedule(FaultRun(seed: $0, account: .batchLostInQueue))
         },
-        PlantedBug("a worker that is stopped, and nobody is told", symptom: "that is not said", share: 300) {
+        PlantedBug("a worker that is stopped, and nobody is told", symptom: "that is not said", share: 600) {
             schedule(FaultRun(seed: $0, planted: .stopUnsaid))
         },
         PlantedBug("a value that is counted twice", symptom: "came to its ends", share: 300) {

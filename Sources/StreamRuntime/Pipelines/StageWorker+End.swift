@@ -78,8 +78,8 @@ extension StageWorker {
             isReplaced && group.run.environment.planted == .replacedAsDone
             ? "done"
             : wasStopped && worker.exceeded == nil
-            ? Reason.deadlineExceeded.description
-            : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
+                ? Reason.deadlineExceeded.description
+                : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
         if failure != nil || stopped != nil || wasStopped || isFailing {

@@ -80,7 +80,8 @@ struct CleanupPlan {
             }
             result.stages.append(stage)
         }
-        if case .restart = result.policy, result.isGenerated { result.stages[0].isFused = false }  // it cannot begin anew
+        // What runs in a generator's worker cannot begin anew.
+        if case .restart = result.policy, result.isGenerated { result.stages[0].isFused = false }
         switch dice.below(9) {
         case 0, 1: break
         case 5 where result.isGenerated: result.way = .generatorRaises(1 + dice.below(result.count))

@@ -48,6 +48,8 @@ public struct RunEnvironment: Sendable {
     public var wall: @Sendable () -> Double
     /// The test case that is run; nil: a script is.
     public var test: TestCase?
+    /// Told of each task that is stopped for good, on its worker's thread, for tests; nil everywhere else.
+    package var onStop: (@Sendable (StoppedTask) -> Void)?
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
     /// A planted bug, so that the tests can be tested; nil everywhere else.

@@ -3,6 +3,14 @@
 package enum RunFault: Sendable {
     /// A stage that has failed is not torn down.
     case teardownSkipped
+    /// A worker that was stopped or is replaced forgets what `on_end` was asked for.
+    case endingsSkipped
+    /// A worker that was stopped for a limit fails nobody.
+    case stopUnsaid
+    /// A task whose wait ends with its context is dropped: its `<close>` variables do not run.
+    case waitsDropped
+    /// A worker that is replaced for a failure is told that it is done.
+    case replacedAsDone
     /// An ordered stage passes on first what was dealt last.
     case ticketsSwapped
 }

@@ -281,7 +281,7 @@ void fuzz_end(shim_vm *vm) {
     lua_close(vm->L);
     shim_current = outer;
     must(vm->allocator.used == 0, "%zu bytes are left in the allocator's account", vm->allocator.used);
-    must(vm->objects == NULL, "host objects are left in the state's list");
+    for (size_t i = 0; i < vm->slot_count; i++) must(vm->slots[i].ref == NULL, "a host object is left in the state's list");
     shim_vm_destroy(vm);
 }
 

@@ -17,6 +17,9 @@ extension Families {
         PlantedBug("a batch that is lost in a queue", symptom: "lost unsaid", share: 300) {
             schedule(FaultRun(seed: $0, account: .batchLostInQueue))
         },
+        PlantedBug("a worker that is stopped, and nobody is told", symptom: "that is not said", share: 600) {
+            schedule(FaultRun(seed: $0, planted: .stopUnsaid))
+        },
         PlantedBug("a value that is counted twice", symptom: "came to its ends", share: 300) {
             schedule(FaultRun(seed: $0, account: .deliveredTwice))
         },
@@ -25,6 +28,15 @@ extension Families {
         },
         PlantedBug("a stage that fails and is not torn down", symptom: "teardown", share: 300) {
             schedule(CleanupRun(seed: $0, planted: .teardownSkipped))
+        },
+        PlantedBug("an on_end that a replaced worker forgets", symptom: "was not run", share: 300) {
+            schedule(CleanupRun(seed: $0, planted: .endingsSkipped))
+        },
+        PlantedBug("a task that is dropped while it waits", symptom: "<close>", share: 300) {
+            schedule(CleanupRun(seed: $0, planted: .waitsDropped))
+        },
+        PlantedBug("a worker that fails and is told that it is done", symptom: "got \"done\"", share: 300) {
+            schedule(CleanupRun(seed: $0, planted: .replacedAsDone))
         },
         PlantedBug(
             "results of an ordered stage that are passed on before their turn", symptom: "out of order", share: 300

@@ -447,7 +447,10 @@ extension PipelineRun {
         if code != 0 { stack.push(reference: code) } else { stack.pushNil() }
         let gauges = watchEnd(input)
         addPart()
-        let task = worker.start(from: stack, arguments: 1, context: context, origin: spec.place, ports: ports) {
+        let task = worker.start(
+            from: stack, arguments: 1, context: context, origin: spec.place, ports: ports,
+            drives: true
+        ) {
             [self] task, end in
             ports.finish()
             if form == .collect, case .returned = end { collected = HostAPI.result(of: task, count: 1) }

@@ -79,9 +79,11 @@ extension StageWorker {
         let isSkipped = failure != nil && group.run.environment.planted == .teardownSkipped
         guard reference("teardown", link) != 0, !isSkipped else { return teardown(link + 1) }
         let reason =
-            wasStopped && worker.exceeded == nil
-            ? Reason.deadlineExceeded.description
-            : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
+            isReplaced && group.run.environment.planted == .replacedAsDone
+            ? "done"
+            : wasStopped && worker.exceeded == nil
+                ? Reason.deadlineExceeded.description
+                : wasStopped || failure != nil || isFailing ? "failed" : stopped?.description ?? "done"
         // It runs in a context of its own: it may wait a little although the pipeline was cancelled.
         let context = Context(scheduler: group.run.scheduler)
         if failure != nil || stopped != nil || wasStopped || isFailing {
@@ -117,7 +119,9 @@ extension StageWorker {
     }
 
     func end() {
-        guard isReplaced || worker.stop != nil else { return leaveStage() }
+        guard isReplaced || worker.stop != nil, group.run.environment.planted != .endingsSkipped else {
+            return leaveStage()
+        }
         worker.finishEndings(within: Self.teardownLimit) { [self] in leaveStage() }
     }
 

@@ -268,7 +268,7 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         }
         let task = worker.start(
             from: stack, arguments: arguments, context: group.context, origin: group.stage.place, ports: ports,
-            isPrincipal: true
+            drives: true, isPrincipal: true
         ) { [self] task, end in
             if !isKey, !driver.isChain, case .script(.reduce) = group.stage.kind, case .returned(let count) = end,
                 count > 0, !task.stack.isNil(-1)

@@ -247,6 +247,7 @@ final class LuaTask: SharedObject, WaiterOwner, ContextListener, @unchecked Send
     func contextEnded(_ reason: Reason, epoch: UInt32) {
         if waiter.claimCurrent(where: { self.epoch.load(ordering: .sequentiallyConsistent) == epoch }) {
             waiter.outcome = .ended(reason)
+            if worker.run.environment.planted == .waitsDropped && ports == nil { isStopped = true }
             worker.makeReady(self)
         } else {
             worker.contextEnded(of: self, reason) { self.epoch.load(ordering: .sequentiallyConsistent) == epoch }

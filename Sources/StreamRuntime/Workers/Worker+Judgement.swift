@@ -25,6 +25,7 @@ extension Worker {
                 ready.prepend(task)
             }
         case .over:  // never resumed: its worker goes
+            noteStop(of: task, for: nil, isReplaced: true)
             holdings.takeBack(of: task)
             over(task, .returned(0))
         }

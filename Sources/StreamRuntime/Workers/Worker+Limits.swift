@@ -39,14 +39,21 @@ extension Worker {
     private static let reprieveBytes = 1 << 20
 
     /// The running task has brought the state over a limit: nothing that is here goes on. The task that does the worker's
-    /// work fails; where that has ended, the one that runs.
+    /// work fails; where that has ended, the one that runs; in the main worker the run.
     func stop(for over: LuaOver, in task: LuaTask) {
         let place = vm.stopPlace
         var failure = ScriptFailure(message: message(of: over))
         if !place.isEmpty { failure.message = "\(place): \(failure.message)" }
         stop = LimitStop(limit: WorkerLimit(over), failure: failure)
+        noteStop(of: task, for: WorkerLimit(over))
         let all = orderedTasks.filter { !$0.isOver }
-        if !all.contains(where: \.isPrincipal) { task.isPrincipal = true }
+        if isMain {
+            // Whoever would have been told of it runs here too: the run fails, and nothing waits for what cannot come.
+            if run.environment.planted != .stopUnsaid { run.fail(failure) }
+            run.context.cancel(cause: failure.message)
+        } else if !all.contains(where: \.isPrincipal) {
+            task.isPrincipal = true
+        }
         for other in all {
             other.isStopped = true
             // One that waits for nothing is ready, or it is the one that ran. Whoever has claimed a wait tells it, and then
@@ -83,7 +90,12 @@ extension Worker {
             if !vm.isSpoilt { driver.describeStoppedValue(in: task.stack, vm.main) }
         }
         holdings.takeBack(of: task)
-        if task.isPrincipal, let stop { over(task, .failed(stop.failure)) } else { over(task, .stopped(.canceled)) }
+        let isUnsaid = run.environment.planted == .stopUnsaid
+        if task.isPrincipal, !isUnsaid, let stop {
+            over(task, .failed(stop.failure))
+        } else {
+            over(task, .stopped(.canceled))
+        }
     }
 
     // MARK: What the host holds for it

@@ -287,18 +287,18 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     ///
     /// - Parameters:
     ///   - isOwn: whether scripts see `context` as this task's; else it has one below that.
+    ///   - drives: its function is the driver of a stage, which protects its calls itself.
     ///   - isPrincipal: it does what the worker is there for, and fails where that is stopped for a limit.
     @discardableResult
     func start(
         from source: LuaStack, arguments: Int32, context: Context, isOwn: Bool = true, origin: String,
-        ports: StagePorts? = nil, isPrincipal: Bool = false, completion: @escaping (LuaTask, TaskEnd) -> Void
+        ports: StagePorts? = nil, drives: Bool = false, isPrincipal: Bool = false,
+        completion: @escaping (LuaTask, TaskEnd) -> Void
     ) -> LuaTask? {
-        // A driver protects its calls itself.
-        let closes = ports == nil
-        guard let (stack, reference) = vm.makeTask(closes: closes), stack.ensure(arguments + 8) else { return nil }
+        guard let (stack, reference) = vm.makeTask(closes: !drives), stack.ensure(arguments + 8) else { return nil }
         source.move(arguments + 1, to: stack)
         let task = LuaTask(
-            worker: self, stack: stack, anchor: reference, arguments: closes ? arguments + 1 : arguments,
+            worker: self, stack: stack, anchor: reference, arguments: drives ? arguments : arguments + 1,
             context: context, isOwn: isOwn, origin: origin, completion: completion)
         vm.charge(Self.taskBytes)
         startedTasks += 1
@@ -472,6 +472,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                 }
                 vm.clearKill()
                 if let failure = task.deadlines?.stopped(task, isVictim: isVictim, at: vm.stopPlace) {
+                    noteStop(of: task, for: .timeout)
                     over(task, .failed(failure))
                     return false
                 }
@@ -480,6 +481,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
                     return true
                 }
                 run.environment.test?.noteStop(vm.stopPlace)
+                noteStop(of: task, for: nil)
                 holdings.takeBack(of: task)
                 over(task, .stopped(task.context.reason ?? .canceled))
                 return false

@@ -7,6 +7,8 @@ struct CleanupStage {
     var kind = Kind.map
     let name: String
     var workers = 1, ordered = false, isFused = false, naps = false
+    /// Its values have less time than its naps take: their waits end early.
+    var isHurried = false
 }
 
 /// How a pipeline comes to its end.
@@ -17,8 +19,8 @@ enum CleanupWay: Equatable {
     case canceled(after: Int), deadline(Int)
     /// A stage's function raises at the n-th of its values: in that phase.
     case raises(stage: Int, phase: String, call: Int)
-    /// The sink's function raises.
-    case sinkRaises(Int)
+    /// The sink's function raises, or the generator.
+    case sinkRaises(Int), generatorRaises(Int)
 }
 
 struct CleanupPipeline {
@@ -27,7 +29,9 @@ struct CleanupPipeline {
     var isGenerated = false, isFed = false
     var stages: [CleanupStage] = []
     var way = CleanupWay.done
-    var skipsErrors = false
+    /// What follows a failure. With `restart` a fresh worker takes the place of the one that failed, so often at most.
+    enum Policy: Equatable { case stop, skip, restart(Int) }
+    var policy = Policy.stop
     var id: String { "p\(number)" }
 }
 
@@ -59,11 +63,12 @@ struct CleanupPlan {
         result.count = 5 + dice.below(30)
         result.isGenerated = dice.chance(3)
         result.isFed = !result.isGenerated && dice.chance(3)
-        result.skipsErrors = dice.chance(2)
+        result.policy = dice.pick([.stop, .stop, .skip, .skip, .restart(1 + dice.below(9))])
         for index in 1...1 + dice.below(3) {
             var stage = CleanupStage(name: "\(result.id)s\(index)")
             stage.kind = dice.pick(CleanupStage.Kind.allCases)
             stage.naps = dice.chance(2)
+            stage.isHurried = stage.kind != .process && stage.naps && dice.chance(6)
             if stage.kind != .process && dice.chance(2) {
                 stage.workers = 2 + dice.below(2)
                 stage.ordered = dice.chance(2)
@@ -75,8 +80,11 @@ struct CleanupPlan {
             }
             result.stages.append(stage)
         }
-        switch dice.below(8) {
+        // What runs in a generator's worker cannot begin anew.
+        if case .restart = result.policy, result.isGenerated { result.stages[0].isFused = false }
+        switch dice.below(9) {
         case 0, 1: break
+        case 5 where result.isGenerated: result.way = .generatorRaises(1 + dice.below(result.count))
         case 2: result.way = .canceled(after: dice.below(20))
         case 3: result.way = .deadline(1 + dice.below(20))
         case 4: result.way = .sinkRaises(1 + dice.below(result.count))
@@ -109,6 +117,15 @@ struct CleanupScript {
           say("open", place, who)
           return setmetatable({}, { __close = function(_, problem) say("close", place, who, tostring(problem ~= nil)) end })
         end
+        local function told(ctx, place, who)
+          say("asking", place, who)
+          ctx:on_end(function(reason)
+            say("begun", place, who, reason)
+            local g <close> = guard(place .. "end")
+            say("ended", place, who, reason)
+          end)
+          say("asked", place, who)
+        end
         local limit = stream.concurrency { limit = 3 }
         local slow = stream.token_bucket { rate = 0.01, burst = 1 }
         local keep = stream.context():without_cancel()
@@ -138,14 +155,18 @@ struct CleanupScript {
         var context = "stream.context():with_cancel()"
         if case .deadline(let time) = p.way { context = "stream.context():with_timeout(\"\(time)ms\")" }
         text += "local ctx = \(context)\n"
-        text +=
-            "say(\"asked\", \"\(id)ctx\", 0) ctx:on_end(function(reason) say(\"ended\", \"\(id)ctx\", 0, reason) end)\n"
+        text += "told(ctx, \"\(id)ctx\", new())\n"
         var source = "stream.range(1, \(p.count))"
         if p.isGenerated {
+            var raise = ""
+            if case .generatorRaises(let n) = p.way {
+                raise = "if i == \(n) then say(\"raised\", \"\(id)gen\", 0, \"generate\") error(\"boom\") end"
+            }
             source = """
                 stream.generate(function(emit)
                   local g <close> = guard("\(id)gen")
                   for i = 1, \(p.count) do
+                    \(raise)
                     if not emit(i) then return end
                     if i % 4 == 0 then stream.sleep("1ms") end
                   end
@@ -165,7 +186,13 @@ struct CleanupScript {
                 """
             source = "feed"
         }
-        text += "local p = stream.from(\(source), { on_error = \"\(p.skipsErrors ? "skip" : "stop")\" })\n"
+        let policy =
+            switch p.policy {
+            case .stop: "\"stop\""
+            case .skip: "\"skip\""
+            case .restart(let count): "{ restart = \(count), within = \"1h\" }"
+            }
+        text += "local p = stream.from(\(source), { on_error = \(policy) })\n"
         for (index, stage) in p.stages.enumerated() {
             var phase = "", call = 0
             if case .raises(index, let where_, let n) = p.way { (phase, call) = (where_, n) }
@@ -173,7 +200,7 @@ struct CleanupScript {
         }
         var raise = ""
         if case .sinkRaises(let n) = p.way {
-            raise = "if count == \(n) then say(\"raised\", \"\(id)sink\", 0) error(\"sink\") end"
+            raise = "if count == \(n) then say(\"raised\", \"\(id)sink\", 0, \"sink\") error(\"sink\") end"
         }
         text += """
             local count, out = 0, stream.chan(4)
@@ -192,7 +219,8 @@ struct CleanupScript {
         if case .canceled(let time) = p.way {
             text += "tasks[#tasks + 1] = stream.go(function() stream.sleep(\"\(time)ms\") ctx:cancel() end)\n"
         }
-        text += "tasks[#tasks + 1] = keep:run(function() return stream.go(function() p:wait() ctx:cancel() end) end)\n"
+        text +=
+            "tasks[#tasks + 1] = keep:run(function() return stream.go(function() p:wait() ctx:cancel() say(\"over\", \"\(id)ctx\", 0) end) end)\n"
         return text + "end"
     }
 
@@ -209,7 +237,7 @@ struct CleanupScript {
         let nap = stage.naps ? "stream.sleep(\"1ms\")" : ""
         var options: [String] = []
         if stage.isFused { options.append("isolated = false") }
-        if stage.kind != .process { options.append("timeout = \"1h\"") }
+        if stage.kind != .process { options.append("timeout = \"\(stage.isHurried ? "500us" : "1h")\"") }
         if stage.workers > 1 { options.append("workers = \(stage.workers), ordered = \(stage.ordered)") }
         let result =
             switch stage.kind {
@@ -253,20 +281,31 @@ struct CleanupScript {
               setup = function(ctx)
                 me = new()
                 say("setup", "\(name)", me)
+                local g <close> = guard("\(name)setup")
                 slow:reserve(1)
                 do local kept <close> = limit:acquire("1us") end
                 stream.ticker("1h")
                 mine = stream.context():without_cancel():with_cancel()
-                say("asked", "\(name)", me)
-                mine:on_end(function(reason) say("ended", "\(name)", me, reason) end)
+                told(mine, "\(name)", me)
                 \(raise("setup"))
               end,
               \(process),
-              flush = function() say("flush", "\(name)", me) \(raise("flush")) say("flushed", "\(name)", me) end,
+              flush = function()
+                say("flush", "\(name)", me)
+                local g <close> = guard("\(name)flush")
+                \(raise("flush"))
+                say("flushed", "\(name)", me)
+              end,
               teardown = function(reason)
                 say("teardown", "\(name)", me, reason)
-                if mine then mine:cancel() end
+                local g <close> = guard("\(name)teardown")
+                if mine then
+                  say("ending", "\(name)", me)
+                  mine:cancel()
+                  say("over", "\(name)", me)
+                end
                 \(raise("teardown"))
+                say("torn", "\(name)", me)
               end,
             }, { \(options.joined(separator: ", ")) })
             end\n

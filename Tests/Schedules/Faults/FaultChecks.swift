@@ -61,12 +61,24 @@ extension FaultRun {
         let result = book.result!
         func expect(_ holds: Bool, _ text: @autoclosure () -> String) { if !holds { failures.append(text()) } }
 
-        expect(result.status == .done && result.failures.isEmpty, "it failed: \(result.failures.first ?? "")")
         expect(result.account.isBalanced, "the account does not balance: \(result.account)")
+        expect(book.seen["opened"] == book.seen["closed"], "sinks: not closed once each")
+        // Of the worker that has the top level nothing goes on, and so no pipeline says anything of itself.
+        if book.stopped.contains("main") {
+            expect(
+                result.status == .failed && result.failures.contains { $0.contains("not enough memory") },
+                "the main worker was stopped, and that is not said: \(result.failures)")
+            for pipeline in plan.pipelines { _ = checkArrivals(pipeline, book) }
+            return
+        }
+        let unsaid = checkSpawned(book)
+        expect(
+            result.failures.count == unsaid.count && zip(result.failures, unsaid).allSatisfy { $0.contains($1) },
+            "failures \(result.failures), expected those of \(unsaid)")
+        expect(result.status == (unsaid.isEmpty ? .done : .failed), "its status is \(result.status)")
         expect(book.seen["end"] != nil, "the top level did not come to its end")
         let free = book.stats["limit"]?["free"] ?? -1
         expect(free == 2, "permits: \(free) are free, expected 2")
-        expect(book.seen["opened"] == book.seen["closed"], "sinks: not closed once each")
         if !hasFilled {
             let setups = book.seen["setup"] ?? [:], teardowns = book.seen["teardown"] ?? [:]
             expect(setups == teardowns, "teardown: \(setups) begun, \(teardowns) torn down")
@@ -78,6 +90,60 @@ extension FaultRun {
             }
         }
         for pipeline in plan.pipelines { check(pipeline, book) }
+    }
+
+    /// Workers of `stream.worker`. Returns the names of those that were stopped, and whose failure nobody has asked for.
+    private func checkSpawned(_ book: FaultLedger.Book) -> [String] {
+        func expect(_ holds: Bool, _ text: @autoclosure () -> String) { if !holds { failures.append(text()) } }
+        var unsaid: [String] = []
+        for (index, isWaitedFor) in plan.spawned.enumerated() {
+            let name = "w\(index + 1)", outcome = book.outcomes[name] ?? "nothing"
+            let worked = book.seen["worked"]?[name] ?? [:], heard = book.seen["heard"]?[name] ?? [:]
+            expect((Array(worked.values) + Array(heard.values)).allSatisfy { $0 == 1 }, "\(name) did something twice")
+            expect(Set(heard.keys).isSubset(of: worked.keys), "\(name): what was not sent was heard")
+            if book.stopped.contains("worker \"\(name)\"") {
+                let isSaid = isWaitedFor ? outcome.contains("limit of") : outcome == "failed"
+                expect(isSaid, "\(name) was stopped, and that is not said: \(outcome)")
+                if !isWaitedFor { unsaid.append("worker \"\(name)\"") }
+            } else if !isCancelled && !isDrained {
+                expect(outcome == (isWaitedFor ? "all" : "done"), "\(name) ended with \(outcome)")
+                expect(Set(heard.keys) == Set(1...20), "\(name): of what it sent \(heard.count) were heard")
+            }
+        }
+        return unsaid
+    }
+
+    /// Where a pipeline's values can have come to, and where they did; each belongs there, and came once, in order.
+    private func checkArrivals(
+        _ p: FaultPipeline, _ book: FaultLedger.Book
+    ) -> (possible: Set<Int>, filterable: Set<Int>, arrived: Set<FaultToken>, messages: Int) {
+        let id = p.id
+        func expect(_ holds: Bool, _ text: @autoclosure () -> String) {
+            if !holds { self.failures.append("\(id): \(text())") }
+        }
+        let upstream: FaultPipeline? = if case .pipeline(let n) = p.source { plan.pipelines[n - 1] } else { nil }
+        // What may come: of all numbers that its source can have made.
+        let possible: Set<Int> =
+            upstream.map { Set((book.seen["tapped"]?[$0.id] ?? [:]).keys) } ?? Set(p.base + 1..<p.base + 1 + p.count)
+        let (tokens, filterable, _) = p.expected(possible)
+        var arrived: Set<FaultToken> = [], count = 0
+        for place in p.places {
+            let arrivals =
+                place == id && isNext(p)
+                ? (book.seen["tapped"]?[id] ?? [:]).flatMap { Array(repeating: $0.key, count: $0.value) }
+                : book.arrivals[place] ?? []
+            count += isNext(p) && place == id ? 0 : book.messages[place] ?? 0
+            for number in arrivals {
+                let token = FaultToken(place: place, id: number)
+                expect(tokens.contains(token), "\(number) came to \(place), and does not belong there")
+                expect(arrived.insert(token).inserted, "\(number) came to \(place) twice")
+            }
+            if place == id && p.keepsOrder && !isNext(p) && isOrdered(p) {
+                let order = arrivals.map { $0 % FaultPipeline.copy }
+                expect(zip(order, order.dropFirst()).allSatisfy { $0 <= $1 }, "out of order at \(place): \(arrivals)")
+            }
+        }
+        return (possible, filterable, arrived, count)
     }
 
     private func check(_ p: FaultPipeline, _ book: FaultLedger.Book) {
@@ -93,27 +159,7 @@ extension FaultRun {
         let strikes = struck.count { $0.contains("\"\(id)") || $0.contains("generate") }
         let upstream: FaultPipeline? = if case .pipeline(let n) = p.source { plan.pipelines[n - 1] } else { nil }
 
-        // What may come: of all numbers that its source can have made.
-        let possible: Set<Int> =
-            upstream.map { Set((book.seen["tapped"]?[$0.id] ?? [:]).keys) } ?? Set(p.base + 1..<p.base + 1 + p.count)
-        let (tokens, filterable, _) = p.expected(possible)
-        var arrived: Set<FaultToken> = [], count = 0
-        for place in p.places {
-            let arrivals =
-                place == id && isNext(p)
-                ? Array(numbers("tapped", id).flatMap { Array(repeating: $0.key, count: $0.value) })
-                : book.arrivals[place] ?? []
-            count += isNext(p) && place == id ? 0 : book.messages[place] ?? 0
-            for number in arrivals {
-                let token = FaultToken(place: place, id: number)
-                expect(tokens.contains(token), "\(number) came to \(place), and does not belong there")
-                expect(arrived.insert(token).inserted, "\(number) came to \(place) twice")
-            }
-            if place == id && p.keepsOrder && !isNext(p) && isOrdered(p) {
-                let order = arrivals.map { $0 % FaultPipeline.copy }
-                expect(zip(order, order.dropFirst()).allSatisfy { $0 <= $1 }, "out of order at \(place): \(arrivals)")
-            }
-        }
+        let (possible, filterable, arrived, count) = checkArrivals(p, book)
 
         // Each in one of the columns, once.
         let filtered = numbers("filtered", id), shed = numbers("shed", id), dead = numbers("dead", id)

@@ -21,6 +21,8 @@ final class FaultLedger: Sendable {
         /// Pipelines that something was done to, and all that was.
         var harmed: Set<String> = []
         var fired: [String] = []
+        /// Names of workers that were stopped for a limit.
+        var stopped: [String] = []
         /// Texts, in order: what happened to stages with parts.
         var notes: [String] = []
         /// Raised for a value, and a policy of the stage says what follows.

@@ -1,5 +1,6 @@
 // Programs of pipelines drawn by a seed, and the faults that are put into them.
 import StreamCore
+import StreamRuntime
 
 /// Draws numbers for one seed.
 struct FaultDice {
@@ -88,7 +89,7 @@ enum FaultStrike {
     /// What a function of the script does the n-th time that it is called: see `act` in the script.
     case act(point: String, call: Int, code: Int)
     /// A worker is stopped after so many instructions, at a step of the scheduler.
-    case stop(step: Int, choice: UInt64, kind: Int, instructions: Int)
+    case stop(step: Int, choice: UInt64, kind: Int, instructions: Int, reach: Run.StrikeReach = .stages)
     /// All that the run does at a step.
     case drain(step: Int), cancel(step: Int), stopComputing(step: Int)
 }
@@ -97,6 +98,8 @@ struct FaultPlan {
     var pipelines: [FaultPipeline] = []
     var strikes: [FaultStrike] = []
     var besides = 0
+    /// Workers of `stream.worker` beside them: whether their results are waited for.
+    var spawned: [Bool] = []
 
     private var dice: FaultDice
     private var points: [String] = []
@@ -106,6 +109,7 @@ struct FaultPlan {
         let count = 1 + dice.below(3)
         for number in 1...count { pipelines.append(pipeline(number, isLast: number == count)) }
         besides = dice.below(3)
+        for _ in 0..<dice.below(3) { spawned.append(!dice.chance(3)) }
         for index in pipelines.indices where pipelines[index].skipsErrors { setPolicy(index) }
         if !dice.chance(8) { for _ in 0..<1 + dice.below(3) { strike() } }  // one in eight is left alone
     }
@@ -223,20 +227,27 @@ struct FaultPlan {
 
     // MARK: Faults
 
+    private mutating func stop(within steps: Int, kinds: [Int], _ reach: Run.StrikeReach) -> FaultStrike {
+        .stop(
+            step: dice.below(steps), choice: UInt64(dice.below(1 << 40)), kind: dice.pick(kinds),
+            instructions: 1 + dice.below([10, 200, 3000][dice.below(3)]), reach: reach)
+    }
+
     private mutating func strike() {
         let index = dice.below(pipelines.count)
         let step = [30, 200, 1000, 3000][dice.below(4)]
-        switch dice.below(12) {
+        switch dice.below(14) {
         case 0, 1, 2, 3:
             // what a function does: raises, twice in three
             let code = dice.pick([1, 1, 3, 4, 2, 5, 6, 7, 100 + dice.below(pipelines.count)])
             if points.isEmpty { return }
             strikes.append(.act(point: dice.pick(points), call: 1 + dice.below(dice.pick([1, 10, 60])), code: code))
         case 4, 5, 6:
-            strikes.append(
-                .stop(
-                    step: dice.below(step), choice: UInt64(dice.below(1 << 40)), kind: dice.pick([1, 1, 2, 3, 4]),
-                    instructions: 1 + dice.below([10, 200, 3000][dice.below(3)])))
+            strikes.append(stop(within: step, kinds: [1, 1, 2, 3, 4], .stages))
+        case 12:
+            if spawned.isEmpty { spawned.append(!dice.chance(3)) }
+            strikes.append(stop(within: min(step, 200), kinds: [2, 2, 3, 4], .spawned))
+        case 13: strikes.append(stop(within: step, kinds: [2, 2, 3, 3, 3], .main))
         case 7: strikes.append(.cancel(step: dice.below(step)))
         case 8: strikes.append(dice.chance(3) ? .stopComputing(step: dice.below(step)) : .drain(step: dice.below(step)))
         case 9: pipelines[index].deadline = 1 + dice.below(30)

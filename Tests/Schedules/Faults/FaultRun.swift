@@ -63,6 +63,10 @@ package final class FaultRun {
         environment.functions = ledger.functions
         environment.sourceNames = Set(plan.pipelines.map(\.id))
         environment.sinkNames = environment.sourceNames
+        environment.onStop = { stopped in
+            guard stopped.limit != nil else { return }
+            ledger.book.withLock { $0.stopped.append(stopped.name) }
+        }
         environment.planted = planted
         environment.accountFault = accountFault
         return Run(scheduler: scheduler, environment: environment) { end in
@@ -77,7 +81,7 @@ package final class FaultRun {
         for strike in plan.strikes {
             switch strike {
             case .act: break
-            case .stop(let step, _, _, _), .drain(let step), .cancel(let step), .stopComputing(let step):
+            case .stop(let step, _, _, _, _), .drain(let step), .cancel(let step), .stopComputing(let step):
                 steps.append((step, strike))
             }
         }
@@ -93,11 +97,12 @@ package final class FaultRun {
     private func apply(_ strike: FaultStrike, _ run: Run) {
         switch strike {
         case .act: break
-        case .stop(_, let choice, let kind, let instructions):
-            guard let kind = LuaStrike(rawValue: Int32(kind)), let name = run.strike(choice, kind, after: instructions)
+        case .stop(_, let choice, let kind, let instructions, let reach):
+            guard let kind = LuaStrike(rawValue: Int32(kind)),
+                let name = run.strike(choice, kind, after: instructions, among: reach)
             else { return }
             if kind != .preempt { struck.append(name) }
-            if kind == .memory { hasFilled = true }
+            if kind == .memory && reach == .stages { hasFilled = true }
             ledger.fire("\(kind) after \(instructions) instructions of \(name)", harms: nil)
         case .drain:
             isDrained = true

@@ -19,6 +19,7 @@ struct FaultScript {
         for pipeline in plan.pipelines { lines.append("ctxs[\(pipeline.number)] = \(context(pipeline))") }
         for pipeline in plan.pipelines { write(pipeline) }
         for number in 0..<plan.besides { lines.append(beside(number + 1)) }
+        for (index, isWaitedFor) in plan.spawned.enumerated() { lines.append(spawned(index + 1, isWaitedFor)) }
         lines.append(Self.foot)
         return lines.joined(separator: "\n")
     }
@@ -351,6 +352,43 @@ struct FaultScript {
     }
 
     // MARK: Beside them
+
+    /// A worker of its own and who hears from it.
+    private func spawned(_ number: Int, _ isWaitedFor: Bool) -> String {
+        let name = "w\(number)"
+        let wait =
+            isWaitedFor
+            ? "local got, why = t:wait() local outcome = got or tostring(why)"
+            : """
+            local outcome
+            repeat stream.sleep("1ms") outcome = t:status() until outcome ~= "running" and outcome ~= "waiting"
+            """
+        return """
+            do
+              local w = stream.worker("\(name)", function(out, count)
+                for i = 1, count do
+                  local permit <close> = limit:acquire()
+                  note("worked", "\(name)", i)
+                  if not out:send(i) then return "unsent" end
+                  if i % 5 == 0 then stream.sleep("1ms") end
+                end
+                return "all"
+              end)
+              local out = stream.chan(\(number))
+              local t = w:start(out, 20)
+              tasks[#tasks + 1] = keep:run(function()
+                return stream.go(function() for i in out:range() do note("heard", "\(name)", i) end end)
+              end)
+              tasks[#tasks + 1] = keep:run(function()
+                return stream.go(function()
+                  \(wait)
+                  out:close()
+                  stream.host.outcome("\(name)", outcome)
+                end)
+              end)
+            end
+            """
+    }
 
     /// Tasks that have nothing to do with the pipelines.
     private func beside(_ number: Int) -> String {

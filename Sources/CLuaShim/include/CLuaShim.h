@@ -326,6 +326,8 @@ typedef struct shim_limit { /* of one value in a stage, in nanoseconds and bytes
 } shim_limit;
 typedef struct shim_keep {  /* of a stage whose values may be tried again: driver_keep.c */
     bool on;
+    bool holds;             /* a flat_map: what it emits goes on when its function has returned, if that has not failed */
+    bool gone;              /* in a chain: that has begun, so the value is not to be tried again */
     char value, state;      /* their addresses are the registry's slots of what is kept */
 } shim_keep;
 enum { SHIM_USE_CPU, SHIM_USE_OUTPUT, SHIM_USE_TIME };
@@ -422,7 +424,8 @@ void shim_vm_limit(shim_vm *vm, shim_driver *driver);
 bool shim_count_output(shim_vm *vm, size_t bytes);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
-/* Pushes the value that the failed function of one stage of a chain got; only of one that keeps it. [-0, +1, -] */
+/* Pushes the value that the failed function of one stage of a chain got, not of the first; only of one that keeps it.
+ * [-0, +1, -] */
 void shim_push_kept_value(lua_State *L, shim_driver *driver, int stage);
 /* Drops what a flat_map has emitted and was not passed on. */
 void shim_drop_held(shim_driver *driver);

@@ -414,12 +414,18 @@ bool shim_push_chain_emit(lua_State *L, shim_driver *d, int stage) {
     return lua_pcall(L, 3, 1, 0) == LUA_OK;
 }
 
-void shim_push_stopped_value(lua_State *L, lua_State *co) {
+void shim_push_stopped_value(lua_State *L, lua_State *co, const shim_driver *d) {
     lua_Debug ar;
-    for (int level = 0; lua_checkstack(co, 2) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
+    for (int level = 0; lua_checkstack(co, 4) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
         lua_CFunction function = lua_tocfunction(co, -1);
+        bool had = function == start;
+        if (function == emit) { /* what the stage itself or one behind it has emitted is not what it had */
+            lua_getupvalue(co, -1, STAGE);
+            had = lua_tointeger(co, -1) < d->fault;
+            lua_pop(co, 1);
+        }
         lua_pop(co, 1);
-        if (function != start && function != emit) continue;
+        if (!had) continue;
         if (lua_getlocal(co, &ar, VALUE) == NULL) break;
         lua_xmove(co, L, 1);
         return;

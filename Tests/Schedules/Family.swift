@@ -53,7 +53,7 @@ package enum Families {
     /// Scripts in which workers run side by side.
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases + byteStreamCases
-        + selectWorkerCases + timeoutCases + policyCases
+        + selectWorkerCases + timeoutCases + policyCases + retryCases
     /// Tasks of one worker take turns in the order in which they can go on, so a seed changes little there.
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 

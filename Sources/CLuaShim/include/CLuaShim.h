@@ -416,8 +416,8 @@ void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
 void shim_push_chain_function(lua_State *L, shim_driver *driver, int stage);
 /* Pushes the value that the overdue function of a chain has. [-0, +1, -] */
 void shim_push_limited_value(lua_State *L, shim_driver *driver);
-/* Pushes the value that the function called last had, as `co`, which is stopped, has it. [-0, +1, -] */
-void shim_push_stopped_value(lua_State *L, lua_State *co);
+/* Pushes the value that the function of the faulty stage had, as `co`, which is stopped, has it. [-0, +1, -] */
+void shim_push_stopped_value(lua_State *L, lua_State *co, const shim_driver *driver);
 /* From now on what the state uses is this driver's, whose stage is stopped where it is over a limit; NULL: nobody's. */
 void shim_vm_limit(shim_vm *vm, shim_driver *driver);
 /* The running task has put out so many bytes more. False: too many; it is stopped at its next instruction. [-0, +0, -] */

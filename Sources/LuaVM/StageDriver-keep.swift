@@ -48,7 +48,9 @@ extension StageDriver {
     /// Pushes the value that the function of a chain which failed was given, as it came; not of its first stage, whose
     /// value is `message`. False: it keeps none.
     public func pushKeptValue(_ stack: LuaStack) -> Bool {
-        guard isChain, faultyLink > 0, let keeps = driver.pointee.keeps, keeps[faultyLink].on, stack.ensure(4) else { return false }
+        guard isChain, faultyLink > 0, let keeps = driver.pointee.keeps, keeps[faultyLink].on, stack.ensure(4) else {
+            return false
+        }
         shim_push_kept_value(stack.state, driver, Int32(faultyLink))
         return true
     }

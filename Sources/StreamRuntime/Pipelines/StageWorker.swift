@@ -101,7 +101,10 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         ports.onJudged = { [self] task in judged(task.waiter) }
         tries = links.map { _ in RetryState() }
         let keeps = zip(forms, links.map(\.onError)).map { form, policy in
-            (isOn: policy.retries > 0 || policy.hasLetters && driver.isChain, holds: policy.retries > 0 && form == .flatMap)
+            (
+                isOn: policy.retries > 0 || policy.hasLetters && driver.isChain,
+                holds: policy.retries > 0 && form == .flatMap
+            )
         }
         if !isKey && keeps.contains(where: \.isOn) { driver.setKeeps(keeps) }
         ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }

@@ -18,7 +18,7 @@ private let head = """
 extension Families {
     package static let retryCases: [SeededCase] = [
         SeededCase(
-            name: "in a shared worker what flat_map emits is held too, wherever it stands, and goes on as it was emitted",
+            name: "in a shared worker what flat_map emits is held too, wherever it stands, and goes on as it was",
             script: head + """
                 for _, queue in ipairs { 0, 1, 16 } do
                   for where = 1, 3 do
@@ -78,7 +78,7 @@ extension Families {
             output: Array(
                 repeating: "111 112 121 122 211 221 222 311 312 321 322\t21\t9\t0\t212\tnil\tclosed", count: 3)),
         SeededCase(
-            name: "what a flat_map has held and the pipeline's end, or a stop behind, leaves inside is dropped and counted",
+            name: "what a flat_map has held, and an end or a stop behind leaves inside, is dropped and counted",
             script: head + """
                 local function many(v, emit) for i = 1, 5 do assert(emit(v * 10 + i)) end end
                 local function chain(behind, options)

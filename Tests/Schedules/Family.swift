@@ -53,14 +53,14 @@ package enum Families {
     /// Scripts in which workers run side by side.
     package static let cases =
         scriptCases + graphCases + workerCases + overflowCases + requestCases + limiterCases + byteStreamCases
-        + selectWorkerCases + timeoutCases + policyCases + retryCases
+        + selectWorkerCases + timeoutCases + policyCases
     /// Tasks of one worker take turns in the order in which they can go on, so a seed changes little there.
     package static let oneWorkerCases = selectCases + contextCases + taskCases
 
     package static let all =
         channels + selects + contexts + limiters + shutdowns + stops + accounts + faults + scripts(cases)
         + scripts(oneWorkerCases, share: 10)
-        + scripts(memoryLimitCases, share: 10)  // filling a state up to its limit takes its time
+        + scripts(memoryLimitCases + retryCases, share: 10)  // filling a state up to its limit takes its time
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in

@@ -162,11 +162,6 @@ static void *move(shim_allocator *a, void *block, size_t old_size, size_t new_si
 /* Other threads read it meanwhile. [-0, +0, -] */
 static inline void set(size_t *count, size_t value) { __atomic_store_n(count, value, __ATOMIC_RELAXED); }
 
-/* The script may catch the error that follows; the control word decides, not the error. [-0, +0, -] */
-void shim_over_memory(shim_allocator *a) {
-    shim_exceed(a->vm, SHIM_OVER_MEMORY);
-}
-
 /* May Lua have `growth` more bytes? `kind` is the tag of a new object, or LUA_TNONE. [-0, +0, -] */
 static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     size_t limit = a->limit;
@@ -179,7 +174,7 @@ static bool grant(shim_allocator *a, size_t growth, size_t size, int kind) {
     a->vm->spoilt |= refused && !is_whole;
     if (is_whole)
         refused = refused || (wanted / 2 >= limit && wanted > 2 * limit);
-    if (refused) shim_over_memory(a);
+    if (refused) shim_exceed(a->vm, SHIM_OVER_MEMORY); /* the script may catch the error that follows: this decides */
     if (refused || a->used <= limit) shim_memory_pressure(a->vm); /* else told when it passed the limit */
     return !refused;
 }

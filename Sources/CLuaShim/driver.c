@@ -323,9 +323,11 @@ uint64_t shim_values_in_hand(const shim_driver *d) {
 }
 
 void shim_give_up_value(shim_driver *d) {
+    bool is_judged = d->judging || d->retry; /* its failure was taken back, and it is in hand as that */
+    d->judging = d->retry = false;
     if (d->links != NULL) {
         d->links[d->fault].failed++;
-        d->held--;
+        if (!is_judged) d->held--;
     } else {
         d->failed++;
         d->step = STEP_JUDGED;

@@ -6,11 +6,12 @@
  * stands on the loop's stack: functions, states and emits are in the chain's table, at 2k + 1 and 2k + 2 for stage k.
  *
  * Upvalues of both: 1 the driver, 2 the chain's table; of emit also 3, its stage. Stack of both: 1 the value in hand,
- * 2 the message handler. A continuation's context is the stage and the step with which it goes on. */
+ * 2 the message handler, and while what a flat_map has held goes on 3 the list of that and 4 the number of the next. A
+ * continuation's context is the stage and the step with which it goes on. */
 #include "driver.h"
 #include <stdlib.h>
 
-enum { VALUE = 1, HANDLER = 2 };
+enum { VALUE = 1, HANDLER = 2, HELD = 3, NEXT = 4 };
 enum { DRIVER = 1, TABLE = 2, STAGE = 3 };
 enum {
     STEP_NEXT,   /* the loop: take the next value */
@@ -19,7 +20,8 @@ enum {
     STEP_CALLED, /* it has returned: its result is on top */
     STEP_SEND,   /* the value leaves the last stage and waits for room in the output */
     STEP_DONE,   /* the value is done with: passed on, dropped or lost */
-    STEP_JUDGED  /* the host has decided what follows the failure of the stage */
+    STEP_JUDGED, /* the host has decided what follows the failure of the stage */
+    STEP_HELD    /* what the stage's function emitted goes on, one by one, since it has returned */
 };
 
 /* Registry slots of a chain, by addresses inside its driver that nothing else uses. */
@@ -111,6 +113,34 @@ static bool settle(lua_State *L, shim_driver *d, int stage) {
     }
 }
 
+/* The function of a flat_map has returned, and the list of what it emitted is on top. As long as that goes on the output,
+ * and what the stages behind compute, is its value's; its time is over. [-0, +1, -] */
+static void begin_held(lua_State *L, shim_driver *d, int stage) {
+    d->keeps[stage].gone = true;
+    if (d->limits != NULL && d->limits[stage].turn > 0)
+        d->limits[stage].active = true;
+    lua_pushinteger(L, 1);
+}
+
+/* Takes the next of what a flat_map held through the stages behind, by its emit, protected. -1: there is none, or nobody
+ * wants it; else the call's status. [-0, +0 or 1, m] */
+static int pass_held(lua_State *L, shim_driver *d, int stage, lua_KFunction again) {
+    lua_settop(L, NEXT);
+    lua_Integer next = lua_tointeger(L, NEXT);
+    lua_rawgeti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
+    if (d->closed || lua_rawgeti(L, HELD, next) == LUA_TNIL) {
+        d->keeps[stage].gone = false;
+        if (d->limits != NULL)
+            shim_value_end(L, d, stage);
+        return -1;
+    }
+    lua_pushnil(L);
+    lua_rawseti(L, HELD, next);
+    lua_pushinteger(L, next + 1);
+    lua_replace(L, NEXT);
+    return lua_pcallk(L, 1, 0, HANDLER, context_of(stage, STEP_HELD), again);
+}
+
 /* A value inside the chain finds nobody any more. [-0, +0, -] */
 static void drop(shim_driver *d) {
     d->dropped++;
@@ -138,7 +168,8 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
                 lua_pushstring(L, d->problem.text);
                 fail(L, d, stage - 1, again);
             }
-            d->links[stage].received++;
+            if (stage > 0)
+                d->links[stage].received++;
             status = call(L, &d->links[stage], stage, again);
             /* fall through */
         case STEP_CALLED:
@@ -146,6 +177,12 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
                 shim_value_stop(L);
             if (status != LUA_OK && status != LUA_YIELD)
                 fail(L, d, stage, again);
+            if (d->keeps != NULL && d->keeps[stage].holds) {
+                begin_held(L, d, stage);
+                status = LUA_OK;
+                step = STEP_HELD;
+                continue;
+            }
             if (!settle(L, d, stage)) {
                 d->held--;
                 return;
@@ -181,8 +218,11 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
                 ask(L, d, SHIM_WANT_OUTPUT, stage, STEP_DONE, again);
             return;
         case STEP_JUDGED:
-            if (d->keeps != NULL && shim_push_kept_state(L, d, stage))
-                lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
+            if (d->keeps != NULL) {
+                d->keeps[stage].gone = false;
+                if (shim_push_kept_state(L, d, stage))
+                    lua_rawseti(L, lua_upvalueindex(TABLE), 2 * stage + 2);
+            }
             if (!d->retry)
                 return;
             d->retry = false;
@@ -191,11 +231,25 @@ static void pass(lua_State *L, shim_driver *d, int stage, int step, int status, 
                 return;
             }
             d->held++;
-            shim_push_kept_value(L, d, stage);
+            if (stage == 0) /* perhaps in a fresh worker */
+                shim_decode(L, d->message);
+            else
+                shim_push_kept_value(L, d, stage);
             lua_replace(L, VALUE);
             status = call(L, &d->links[stage], stage, again);
             step = STEP_CALLED;
             continue;
+        case STEP_HELD:
+            if (d->overdue)
+                shim_value_stop(L);
+            if (status != LUA_OK && status != LUA_YIELD)
+                fail(L, d, stage, again);
+            status = pass_held(L, d, stage, again);
+            if (status >= 0)
+                continue;
+            d->consumed++;
+            d->held--;
+            return;
         default:
             return;
         }
@@ -234,7 +288,9 @@ static int loop(lua_State *L, int status, lua_KContext context) {
             continue;
         }
         d->received++;
+        d->links[0].received++;
         d->held++;
+        d->current = 0; /* what is used from here on is its */
         shim_decode(L, d->message);
         lua_replace(L, VALUE);
         stage = 0;
@@ -247,7 +303,9 @@ static int start(lua_State *L) {
     lua_settop(L, 0);
     lua_pushnil(L);
     lua_pushcfunction(L, shim_message_handler);
-    return loop(L, LUA_OK, context_of(0, STEP_NEXT));
+    shim_driver *d = driver_of(L);
+    bool retries = d->retry && d->message != NULL; /* in a fresh worker: the first stage's value is tried again */
+    return loop(L, LUA_OK, context_of(0, retries ? STEP_JUDGED : STEP_NEXT));
 }
 
 /* What emit returns. [-0, +1 or 2, m] */
@@ -356,12 +414,18 @@ bool shim_push_chain_emit(lua_State *L, shim_driver *d, int stage) {
     return lua_pcall(L, 3, 1, 0) == LUA_OK;
 }
 
-void shim_push_stopped_value(lua_State *L, lua_State *co) {
+void shim_push_stopped_value(lua_State *L, lua_State *co, const shim_driver *d) {
     lua_Debug ar;
-    for (int level = 0; lua_checkstack(co, 2) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
+    for (int level = 0; lua_checkstack(co, 4) && lua_getstack(co, level, &ar) && lua_getinfo(co, "f", &ar); level++) {
         lua_CFunction function = lua_tocfunction(co, -1);
+        bool had = function == start;
+        if (function == emit) { /* what the stage itself or one behind it has emitted is not what it had */
+            lua_getupvalue(co, -1, STAGE);
+            had = lua_tointeger(co, -1) < d->fault;
+            lua_pop(co, 1);
+        }
         lua_pop(co, 1);
-        if (function != start && function != emit) continue;
+        if (!had) continue;
         if (lua_getlocal(co, &ar, VALUE) == NULL) break;
         lua_xmove(co, L, 1);
         return;

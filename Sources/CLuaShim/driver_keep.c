@@ -1,9 +1,10 @@
 /* What a second try of a value needs: the stage option `on_error` with `retry`, and dead letters of a chain.
  *
  * The function of such a stage is wrapped, so the loops of driver.c and driver_chain.c cost nothing where there is no such
- * option. The wrapper keeps what a try that fails may have changed: the state of a scan or a reduce, and in a chain the
- * value, which exists nowhere else; elsewhere the value is decoded anew from its message. It also holds back what a
- * flat_map emits until its function has returned.
+ * option. The wrapper keeps what a try that fails may have changed: the state of a scan or a reduce, and behind the first stage
+ * of a chain the value, which exists nowhere else; elsewhere the value is decoded anew from its message. It also holds
+ * back what a flat_map emits until its function has returned: as messages, which the wrapper then passes on, or in a
+ * chain as copies in a list, which it returns, and driver_chain.c takes them through the stages behind.
  *
  * Upvalues of the wrapper: 1 the driver, 2 the script's function, 3 its stage in a chain, 4 of a flat_map: its emit. */
 #include "driver.h"
@@ -84,6 +85,9 @@ void shim_push_copy(lua_State *L, int index) {
 
 /* ---- What flat_map emits ---- */
 
+static const char returned[] = "emit: the function that it was given to has returned, and with retry nothing is passed on "
+                               "after that";
+
 void shim_drop_held(shim_driver *d) {
     for (size_t at = d->held_at; d->held_objects && at < d->retained.used;) {
         const msg_header *message = (const msg_header *)(d->retained.bytes + at);
@@ -104,8 +108,7 @@ static int hold(lua_State *L) {
     if (d->closed)
         return emit_closed(L, d, true);
     if (!d->holding)
-        return luaL_error(L, "emit: the function that it was given to has returned, and with retry nothing is passed on "
-                             "after that");
+        return luaL_error(L, "%s", returned);
     size_t start = d->retained.used;
     if (shim_encode_raising(L, 1, &d->retained, &d->problem) != 0)
         return luaL_error(L, "%s", d->problem.text);
@@ -156,6 +159,58 @@ static int pass_on(lua_State *L, int status, lua_KContext context) {
     return 1;
 }
 
+/* ---- What flat_map emits in a chain ---- */
+
+enum { LIST = 2, OWN = 3 };
+
+/* emit(value) of a flat_map that holds: true, or nil, "closed". The value goes on as it is now, whatever its function does
+ * with it later. Upvalues: 1 the driver, 2 the list, nil once the function has returned, 3 its stage. [-1, +1 or 2, e] */
+static int hold_copy(lua_State *L) {
+    shim_driver *d = lua_touserdata(L, lua_upvalueindex(DRIVER));
+    int own = (int)lua_tointeger(L, lua_upvalueindex(OWN));
+    check_owner(L, d);
+    lua_settop(L, 1);
+    if (d->closed)
+        return emit_closed(L, d, own == 0);
+    if (lua_isnil(L, lua_upvalueindex(LIST)))
+        return luaL_error(L, "%s", returned);
+    if (lua_isnil(L, 1) || own == d->length - 1) { /* what cannot leave raises here, where it is made */
+        const msg_header *message = shim_encode_scratch(L, 1, vm_of(L));
+        if (message == NULL)
+            return luaL_error(L, "%s", shim_encode_problem(vm_of(L)));
+        shim_message_release(message, vm_of(L)->host->release);
+    }
+    shim_push_copy(L, 1);
+    lua_rawseti(L, lua_upvalueindex(LIST), (lua_Integer)lua_rawlen(L, lua_upvalueindex(LIST)) + 1);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* The script's function has returned. Stack: value, emit, list, the emit that holds, result. [-0, +1, -] */
+static int held(lua_State *L, int status, lua_KContext context) {
+    (void)status;
+    (void)context;
+    lua_pushnil(L);
+    lua_setupvalue(L, 4, LIST);
+    lua_settop(L, 3);
+    return 1;
+}
+
+/* Calls the script's function with the value at 1 and an emit that holds. [-2, +1, e] */
+static int call_holding(lua_State *L, shim_driver *d, int link) {
+    d->keeps[link].gone = false;
+    lua_newtable(L);
+    lua_pushlightuserdata(L, d);
+    lua_pushvalue(L, 3);
+    lua_pushinteger(L, link);
+    lua_pushcclosure(L, hold_copy, 3);
+    lua_pushvalue(L, lua_upvalueindex(FUNCTION));
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 4);
+    lua_callk(L, 2, 1, 0, held);
+    return held(L, LUA_OK, 0);
+}
+
 /* ---- The wrapper ---- */
 
 /* The script's function has returned its one result. [-0, +1, e] */
@@ -176,10 +231,13 @@ static int keep(lua_State *L) {
         shim_push_copy(L, 1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &d->keeps[link].state);
     }
-    if (d->links != NULL) {
+    if (link > 0) {
         shim_push_copy(L, folds(form) ? 2 : 1);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &d->keeps[link].value);
-    } else if (form == SHIM_STAGE_FLAT_MAP) {
+    }
+    if (d->keeps[link].holds && d->links != NULL)
+        return call_holding(L, d, link);
+    if (d->keeps[link].holds) {
         shim_drop_held(d); /* of a try that failed */
         d->holding = true;
         lua_pushvalue(L, lua_upvalueindex(EMIT));
@@ -192,6 +250,7 @@ static int keep(lua_State *L) {
 }
 
 void shim_keep_function(lua_State *L, shim_driver *d, int link) {
+    d->keeps[link].gone = false;
     if (!d->keeps[link].on) return;
     lua_pushlightuserdata(L, d);
     lua_insert(L, -2);

@@ -21,7 +21,7 @@ static void *allocate_or_fail(void *allocator, void *block, size_t old_size, siz
     if (new_size > (block == NULL ? 0 : old_size)) {
         uint64_t growth = atomic_fetch_add(&growths, 1) + 1;
         if (growth >= atomic_load(&first) && growth <= atomic_load(&last)) {
-            if (atomic_load(&last) == UINT64_MAX) shim_over_memory(allocator);
+            if (atomic_load(&last) == UINT64_MAX) shim_exceed(((shim_allocator *)allocator)->vm, SHIM_OVER_MEMORY);
             return NULL;
         }
     }

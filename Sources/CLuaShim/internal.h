@@ -26,7 +26,6 @@ typedef struct shim_allocator {
 
 void shim_allocator_init(shim_allocator *a, struct shim_vm *vm, size_t limit);
 void *shim_allocate(void *allocator, void *block, size_t old_size, size_t new_size); /* a lua_Alloc */
-void shim_over_memory(shim_allocator *a); /* memory was refused: the state is to be stopped for good */
 /* shim_allocate, or in a test what shim_failures_enable puts in its place: failures.c. */
 lua_Alloc shim_allocator_function(void);
 void shim_allocator_charge(shim_allocator *a, size_t size);

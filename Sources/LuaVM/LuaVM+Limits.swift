@@ -131,7 +131,7 @@ extension StageDriver {
     /// the same state.
     public func describeStoppedValue(in task: LuaStack, _ main: LuaStack) {
         guard isChain, message != nil, main.ensure(8) else { return }
-        shim_push_stopped_value(main.state, task.state)
+        shim_push_stopped_value(main.state, task.state, driver)
         faultyValue = main.describe(-1, limit: 160)
         main.pop()
     }

@@ -2,15 +2,22 @@
 import CLuaShim
 
 extension StageDriver {
-    /// Says of each stage whether it keeps what a try that fails may change. Once, before it is pushed.
-    public func setKeeps(_ keeps: [Bool]) {
+    /// Says of each stage whether it keeps what a try that fails may change, and whether it holds what `emit` gets until
+    /// its function has returned. Once, before it is pushed.
+    public func setKeeps(_ keeps: [(isOn: Bool, holds: Bool)]) {
         precondition(keeps.count == length && driver.pointee.keeps == nil)
         let memory = UnsafeMutablePointer<shim_keep>.allocate(capacity: keeps.count)
         for (index, keeps) in keeps.enumerated() {
-            memory.advanced(by: index).initialize(to: shim_keep(on: keeps, value: 0, state: 0))
+            var entry = shim_keep()
+            entry.on = keeps.isOn
+            entry.holds = keeps.holds
+            memory.advanced(by: index).initialize(to: entry)
         }
         driver.pointee.keeps = memory
     }
+
+    /// Something of what the function of a chain which failed has made for its value has gone on.
+    public var hasPassedOn: Bool { isChain && driver.pointee.keeps?[faultyLink].gone == true }
 
     /// The value in hand is tried again when the driver goes on, or is started.
     public var retries: Bool {
@@ -43,9 +50,12 @@ extension StageDriver {
         if isChain { body(&driver.pointee.links[faultyLink].failed) } else { body(&driver.pointee.failed) }
     }
 
-    /// Pushes the value that the function of a chain which failed was given, as it came. False: it keeps none.
+    /// Pushes the value that the function of a chain which failed was given, as it came; not of its first stage, whose
+    /// value is `message`. False: it keeps none.
     public func pushKeptValue(_ stack: LuaStack) -> Bool {
-        guard isChain, let keeps = driver.pointee.keeps, keeps[faultyLink].on, stack.ensure(4) else { return false }
+        guard isChain, faultyLink > 0, let keeps = driver.pointee.keeps, keeps[faultyLink].on, stack.ensure(4) else {
+            return false
+        }
         shim_push_kept_value(stack.state, driver, Int32(faultyLink))
         return true
     }

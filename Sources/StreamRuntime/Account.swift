@@ -108,13 +108,3 @@ struct QueueAccount {
             : "\(values) more came out of \(name) than \(put == 1 ? "was" : "were") put in"
     }
 }
-
-/// Bugs that the tests plant in a pipeline's accounts to see that the check at its end finds them.
-package enum AccountFault: Sendable, CaseIterable {
-    /// A queue loses a batch that was put into it.
-    case batchLostInQueue
-    /// A pump drops what it has and does not count it.
-    case dropNotCounted
-    /// The end of a chain counts a value twice.
-    case deliveredTwice
-}

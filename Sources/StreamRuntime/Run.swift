@@ -53,8 +53,6 @@ public struct RunEnvironment: Sendable {
     /// Memory limit of a worker, bytes.
     public var workerMemory = 256 << 20
     /// A planted bug, so that the tests can be tested; nil everywhere else.
-    package var accountFault: AccountFault?
-    /// The same of what ends workers.
     package var planted: RunFault?
     /// CPU time and time of one value in a stage that has no limit of its own; nanoseconds, 0: none.
     public var valueCPU: Int64 = 0, valueTimeout: Int64 = 0

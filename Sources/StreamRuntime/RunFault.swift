@@ -1,6 +1,12 @@
-// Bugs put into the ends of workers by tests, which their checks must find.
+// Bugs that tests plant in a run, to see that their checks find them.
 
 package enum RunFault: Sendable {
+    /// A queue loses a batch that was put into it.
+    case batchLostInQueue
+    /// A pump drops what it has and does not count it.
+    case dropNotCounted
+    /// The end of a chain counts a value twice.
+    case deliveredTwice
     /// A stage that has failed is not torn down.
     case teardownSkipped
     /// A worker that was stopped or is replaced forgets what `on_end` was asked for.

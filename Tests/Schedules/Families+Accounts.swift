@@ -24,7 +24,7 @@ extension Families {
 
     /// The run has to fail, and its failure to name the pipeline and the queue.
     private static func withFault(
-        _ fault: AccountFault, _ place: String, _ queue: String, _ seed: UInt64
+        _ fault: RunFault, _ place: String, _ queue: String, _ seed: UInt64
     ) -> Schedule {
         let outcome = runSeeded(
             """

@@ -15,16 +15,16 @@ extension Families {
 
     package static let plantedInFaults = [
         PlantedBug("a batch that is lost in a queue", symptom: "lost unsaid", share: 300) {
-            schedule(FaultRun(seed: $0, account: .batchLostInQueue))
+            schedule(FaultRun(seed: $0, planted: .batchLostInQueue))
         },
         PlantedBug("a worker that is stopped, and nobody is told", symptom: "that is not said", share: 600) {
             schedule(FaultRun(seed: $0, planted: .stopUnsaid))
         },
         PlantedBug("a value that is counted twice", symptom: "came to its ends", share: 300) {
-            schedule(FaultRun(seed: $0, account: .deliveredTwice))
+            schedule(FaultRun(seed: $0, planted: .deliveredTwice))
         },
         PlantedBug("a drop that is not counted", symptom: "balance", share: 300) {
-            schedule(FaultRun(seed: $0, account: .dropNotCounted))
+            schedule(FaultRun(seed: $0, planted: .dropNotCounted))
         },
         PlantedBug("a stage that fails and is not torn down", symptom: "teardown", share: 300) {
             schedule(CleanupRun(seed: $0, planted: .teardownSkipped))

@@ -60,7 +60,7 @@ package enum Families {
     package static let all =
         channels + selects + contexts + limiters + shutdowns + stops + accounts + faults + scripts(cases)
         + scripts(oneWorkerCases, share: 10)
-        + scripts(memoryLimitCases, share: 10)  // filling a state up to its limit takes its time
+        + scripts(memoryLimitCases + retryCases, share: 10)  // filling a state up to its limit takes its time
 
     package static let channels = [
         Family("channels: parties drawn by the seed", share: 4000) { seed in

@@ -3,7 +3,8 @@ import Schedules
 import Testing
 
 @Suite struct SeededPolicyTests {
-    private static let families = Families.scripts(Families.policyCases)
+    private static let cases = Families.policyCases + Families.retryCases
+    private static let families = Families.scripts(cases)
 
     @Test(arguments: families.indices) func everyOrder(_ index: Int) {
         let family = Self.families[index]
@@ -11,8 +12,8 @@ import Testing
         #expect(failing.isEmpty, "\(family.name): \(failing.count) of 20; first \(failing.first ?? "")")
     }
 
-    @Test(arguments: Families.policyCases.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
-        let script = Families.policyCases[index].script
+    @Test(arguments: cases.indices) func theSameSeedGoesTheSameWay(_ index: Int) {
+        let script = Self.cases[index].script
         let first = runSeeded(script, seed: 4711), second = runSeeded(script, seed: 4711)
         #expect(first.trace == second.trace && first.steps == second.steps && first.output == second.output)
     }

@@ -46,14 +46,6 @@ import Testing
             "stage \"s\": on_error of a :stage expected \"stop\" or { restart = n, within = t }"
         ),
         (":stage('s', f, { on_error = 'skip' })", "stage \"s\": on_error of a :stage expected \"stop\""),
-        (
-            ":map('m', f):flat_map('n', f, { isolated = false, on_error = { retry = 1 } })",
-            "stage \"n\": retry of on_error with flat_map holds what a value makes"
-        ),
-        (
-            ":flat_map('n', f, { on_error = { retry = 1 } }):map('m', f, { isolated = false })",
-            "stage \"m\": isolated = false does not go after stage \"n\", a flat_map with retry"
-        ),
     ]
 
     @Test(arguments: mistakes.indices) func mistake_isTold(_ index: Int) throws {

@@ -95,13 +95,6 @@ local function is_table(on_error) return on_error and (on_error.retry or on_erro
 
 -- What follows a failure: what is given, or the pipeline's. `fused`: it runs in the worker of what is before it.
 local function policy_of(self, name, op, options, fused)
-  if fused then
-    local last = self.stages[#self.stages]
-    if last and last.op == "flat_map" and last.on_error and last.on_error.retry then
-      misuse(("stage \"%s\": isolated = false does not go after stage \"%s\", a flat_map with retry, which holds what "
-        .. "a value makes until its function returns"):format(name, last.name))
-    end
-  end
   local own = policy("stage \"" .. name .. "\"", options.on_error)
   local result = own or rawget(self, "on_error")
   if not result then return nil end
@@ -119,10 +112,6 @@ local function policy_of(self, name, op, options, fused)
     if result.restart and at_source then
       misuse(("stage \"%s\": restart of on_error expected a worker that can begin anew, and with isolated = false it "
         .. "runs in the generator's: leave out isolated, or restart"):format(name))
-    end
-    if result.retry and op == "flat_map" then
-      misuse(("stage \"%s\": retry of on_error with flat_map holds what a value makes until its function returns, and "
-        .. "with isolated = false each goes on at once: leave out isolated, or retry"):format(name))
     end
   end
   return result

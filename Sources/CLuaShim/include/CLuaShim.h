@@ -326,6 +326,8 @@ typedef struct shim_limit { /* of one value in a stage, in nanoseconds and bytes
 } shim_limit;
 typedef struct shim_keep {  /* of a stage whose values may be tried again: driver_keep.c */
     bool on;
+    bool holds;             /* a flat_map: what it emits goes on when its function has returned, if that has not failed */
+    bool gone;              /* in a chain: that has begun, so the value is not to be tried again */
     char value, state;      /* their addresses are the registry's slots of what is kept */
 } shim_keep;
 enum { SHIM_USE_CPU, SHIM_USE_OUTPUT, SHIM_USE_TIME };
@@ -414,15 +416,16 @@ void shim_push_chain_state(lua_State *L, shim_driver *driver, int stage);
 void shim_push_chain_function(lua_State *L, shim_driver *driver, int stage);
 /* Pushes the value that the overdue function of a chain has. [-0, +1, -] */
 void shim_push_limited_value(lua_State *L, shim_driver *driver);
-/* Pushes the value that the function called last had, as `co`, which is stopped, has it. [-0, +1, -] */
-void shim_push_stopped_value(lua_State *L, lua_State *co);
+/* Pushes the value that the function of the faulty stage had, as `co`, which is stopped, has it. [-0, +1, -] */
+void shim_push_stopped_value(lua_State *L, lua_State *co, const shim_driver *driver);
 /* From now on what the state uses is this driver's, whose stage is stopped where it is over a limit; NULL: nobody's. */
 void shim_vm_limit(shim_vm *vm, shim_driver *driver);
 /* The running task has put out so many bytes more. False: too many; it is stopped at its next instruction. [-0, +0, -] */
 bool shim_count_output(shim_vm *vm, size_t bytes);
 /* True if a function with a timeout has a value now. Only where there are limits. */
 bool shim_has_value(const shim_driver *driver);
-/* Pushes the value that the failed function of one stage of a chain got; only of one that keeps it. [-0, +1, -] */
+/* Pushes the value that the failed function of one stage of a chain got, not of the first; only of one that keeps it.
+ * [-0, +1, -] */
 void shim_push_kept_value(lua_State *L, shim_driver *driver, int stage);
 /* Drops what a flat_map has emitted and was not passed on. */
 void shim_drop_held(shim_driver *driver);

@@ -8,8 +8,6 @@ struct TwoQueues {
     private var inARow = 0
     private static let most = 8
 
-    var isEmpty: Bool { woken.isEmpty && usedUp.isEmpty }
-
     mutating func append(_ job: Job, usedUp isUsedUp: Bool) {
         if isUsedUp { usedUp.append(job) } else { woken.append(job) }
     }

@@ -75,6 +75,28 @@ extension HostAPI {
         return LuaResult.raise
     }
 
+    /// Calls `body` with the value at index 2 as a message, counted as output, and its size in bytes.
+    @inline(__always)
+    private static func withMessage(
+        _ worker: Worker, _ vm: OpaquePointer?, _ stack: LuaStack, _ body: (MessagePointer, Int) -> Int32
+    ) -> Int32 {
+        guard let message = stack.encoded(2, in: vm!) else {
+            return misuse(worker, stack, stack.encodingProblem(in: vm!))
+        }
+        let size = Int(message.pointee.size)
+        if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
+        return body(message, size)
+    }
+
+    /// A message of so many bytes is in the channel.
+    @inline(__always)
+    private static func sent(_ size: Int, _ worker: Worker, _ stack: LuaStack, _ channel: Channel) -> Int32 {
+        worker.countSent(on: channel)
+        worker.noteSent(size, on: channel)
+        stack.push(true)
+        return 1
+    }
+
     static let channelSend: LuaFunction = { state, vm in
         let stack = LuaStack(state)
         return withChannel(stack, vm, "send") { worker, channel in
@@ -83,29 +105,20 @@ extension HostAPI {
                 limit = nanoseconds(stack, 3)
                 if limit == nil { return noDuration(worker, stack, 3, "send") }
             }
-            guard let message = stack.encoded(2, in: vm!) else {
-                return misuse(worker, stack, stack.encodingProblem(in: vm!))
-            }
-            let size = Int(message.pointee.size)
-            if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
-            switch send(message, channel, worker, stack, waits: limit != 0) {
-            case .sent:
-                worker.countSent(on: channel)
-                worker.noteSent(size, on: channel)
-                stack.push(true)
-                return 1
-            case .waiting:
-                worker.withCurrent { worker.charge(size, to: $0) }
-                return wait(worker, stack, .send(.passUnretained(channel)), timeout: limit)
-            case .overflow:
-                worker.countSent(on: channel)
-                return full(worker, stack, channel)
-            case .closed:
-                message.releaseObjects()
-                return refuse(stack, .closed)
-            case .full:
-                message.releaseObjects()
-                return limit == 0 ? atOnce(worker, stack) : noWait(worker, stack, "send")
+            return withMessage(worker, vm, stack) { message, size in
+                switch send(message, channel, worker, stack, waits: limit != 0) {
+                case .sent: return sent(size, worker, stack, channel)
+                case .waiting:
+                    worker.withCurrent { worker.charge(size, to: $0) }
+                    return wait(worker, stack, .send(.passUnretained(channel)), timeout: limit)
+                case .overflow: return full(worker, stack, channel)
+                case .closed:
+                    message.releaseObjects()
+                    return refuse(stack, .closed)
+                case .full:
+                    message.releaseObjects()
+                    return limit == 0 ? atOnce(worker, stack) : noWait(worker, stack, "send")
+                }
             }
         }
     }
@@ -113,32 +126,24 @@ extension HostAPI {
     static let channelTrySend: LuaFunction = { state, vm in
         let stack = LuaStack(state)
         return withChannel(stack, vm, "try_send") { worker, channel in
-            guard let message = stack.encoded(2, in: vm!) else {
-                return misuse(worker, stack, stack.encodingProblem(in: vm!))
-            }
-            let size = Int(message.pointee.size)
-            if worker.countsOutput, let raised = countOutput(message, vm, stack) { return raised }
-            switch channel.trySend(message, refuses: true) {
-            case .sent:
-                worker.countSent(on: channel)
-                worker.noteSent(size, on: channel)
-                stack.push(true)
-                return 1
-            case .overflow:
-                worker.countSent(on: channel)
-                return full(worker, stack, channel)
-            case .closed:
-                message.releaseObjects()
-                return refuse(stack, .closed)
-            case .full, .waiting:
-                message.releaseObjects()
-                return refuse(stack, .full)
+            withMessage(worker, vm, stack) { message, size in
+                switch channel.trySend(message, refuses: true) {
+                case .sent: return sent(size, worker, stack, channel)
+                case .overflow: return full(worker, stack, channel)
+                case .closed:
+                    message.releaseObjects()
+                    return refuse(stack, .closed)
+                case .full, .waiting:
+                    message.releaseObjects()
+                    return refuse(stack, .full)
+                }
             }
         }
     }
 
-    /// The queue behind a stage is full, and its policy is to fail: raises that at the script's line.
+    /// The queue behind a stage is full, and its policy is to fail, which counts as sent: raises that at the script's line.
     private static func full(_ worker: Worker, _ stack: LuaStack, _ channel: Channel) -> Int32 {
+        worker.countSent(on: channel)
         let place = stack.place
         stack.push((place.isEmpty ? "" : place + ": ") + channel.overflowMessage)
         return LuaResult.raise

@@ -21,8 +21,6 @@ struct ErrorPolicy: Sendable, Equatable {
 
     /// Nothing but stop or skip.
     var isPlain: Bool { retries == 0 && !hasLetters && restarts == nil }
-    /// A try may be followed by another, or by a letter: the value must still be what it was.
-    var keepsValue: Bool { retries > 0 || hasLetters }
 
     /// No wait is longer, in nanoseconds.
     static let longestBackoff: Int64 = 30_000_000_000

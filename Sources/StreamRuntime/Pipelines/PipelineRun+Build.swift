@@ -110,7 +110,7 @@ private struct Builder {
         let run = pipeline.run
         let channel = Channel(
             capacity: queue.capacity, bytes: queue.bytes, name: name, policy: queue.policy, scheduler: run.scheduler,
-            fault: run.environment.accountFault == .batchLostInQueue ? .batchLost : nil)
+            fault: run.environment.planted == .batchLostInQueue ? .batchLost : nil)
         let link = Link(channel)
         pipeline.add(link)
         return link

@@ -10,7 +10,7 @@ extension PipelineRun {
 
     private func begin(_ pump: Pump, _ label: String) {
         pump.label = label
-        pump.fault = run.environment.accountFault
+        pump.fault = run.environment.planted
         addPart()
         lock.withLock {
             pumps.append(pump)
@@ -57,7 +57,7 @@ extension PipelineRun {
     private func drop(_ n: Int) { count { $0.drop(n, DropReason.ended) } }
 
     private func deliver(_ n: Int) {
-        count { $0.delivered += run.environment.accountFault == .deliveredTwice && n > 0 ? n + 1 : n }
+        count { $0.delivered += run.environment.planted == .deliveredTwice && n > 0 ? n + 1 : n }
     }
 
     /// The part that took from `link` has ended, and so many were still in it.

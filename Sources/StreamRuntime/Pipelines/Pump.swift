@@ -21,7 +21,7 @@ class Pump: Job, WaiterOwner, ContextListener, @unchecked Sendable {  // its run
     private let done: (Pump) -> Void
     private(set) var isOver = false
     /// A planted bug, so that the tests can be tested; nil everywhere else.
-    var fault: AccountFault?
+    var fault: RunFault?
     /// Values taken in and done with, where it takes any.
     var received: Int { 0 }
     /// Messages taken from its input, and those given back to it.

@@ -75,7 +75,6 @@ extension StageWorker {
         let text = faultyText
         pending = PendingFailure(failure: failure, link: link, text: text)
         driver.takeBackFailure()
-        // a value in a chain that was stopped is gone from the stack: only what the input still holds can be tried again
         if canRetry {
             let number = driver.received(inLink: link)
             switch tries[link].failed(number, policy, random: group.run.scheduler.random) {
@@ -114,7 +113,11 @@ extension StageWorker {
         return unwanted(letters)
     }
 
-    private var canRetry: Bool { !wasStopped || !driver.isChain }
+    /// Not where something of the value has gone on. And what a stage behind the first of a chain had exists only in the
+    /// worker, so it is gone where that was stopped; the first one's is still in the input.
+    private var canRetry: Bool {
+        !driver.hasPassedOn && (!wasStopped || driver.faultyLink == 0 && driver.message != nil)
+    }
 
     private func retry() -> Judgement {
         pending = nil
@@ -155,7 +158,7 @@ extension StageWorker {
         func fill(_ value: DeadLetter.Value) {
             DeadLetter.fill(letter, value: value, error: failure.message, stage: stage, time: time)
         }
-        if !driver.isChain {
+        if pending!.link == 0 {
             guard let message = driver.message else { return fill(.text(pending!.text ?? "")) }
             return fill(.message(message))
         }

@@ -100,8 +100,13 @@ final class StageWorker: @unchecked Sendable {  // all on its worker's thread, b
         ports.onFailure = { [self] failure, task in judge(failure, task.waiter) }
         ports.onJudged = { [self] task in judged(task.waiter) }
         tries = links.map { _ in RetryState() }
-        let keeps = links.map(\.onError).map { $0.retries > 0 || $0.hasLetters && driver.isChain }
-        if !isKey && keeps.contains(true) { driver.setKeeps(keeps) }
+        let keeps = zip(forms, links.map(\.onError)).map { form, policy in
+            (
+                isOn: policy.retries > 0 || policy.hasLetters && driver.isChain,
+                holds: policy.retries > 0 && form == .flatMap
+            )
+        }
+        if !isKey && keeps.contains(where: \.isOn) { driver.setKeeps(keeps) }
         ports.onOverflow = { [self] queue in failed(ScriptFailure(message: queue.overflowMessage), links.count - 1) }
         ports.meter = group.meter
         ports.isKey = isKey

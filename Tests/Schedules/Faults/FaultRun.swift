@@ -14,7 +14,7 @@ package final class FaultRun {
     let plan: FaultPlan
     let ledger: FaultLedger
     private let seed: UInt64
-    private let planted: RunFault?, accountFault: AccountFault?
+    private let planted: RunFault?
     /// Names of the workers that a strike was aimed at, but for preemptions.
     private(set) var struck: [String] = []
     /// A worker's memory was filled.
@@ -24,10 +24,9 @@ package final class FaultRun {
     private let errors = TextRecorder()
     package var log: [String] { errors.lines }
 
-    package init(seed: UInt64, planted: RunFault? = nil, account: AccountFault? = nil, tells: Bool = false) {
+    package init(seed: UInt64, planted: RunFault? = nil, tells: Bool = false) {
         self.seed = seed
         self.planted = planted
-        accountFault = account
         plan = FaultPlan(seed: seed)
         ledger = FaultLedger(plan)
         var writer = FaultScript(plan, tells: tells)
@@ -68,7 +67,6 @@ package final class FaultRun {
             ledger.book.withLock { $0.stopped.append(stopped.name) }
         }
         environment.planted = planted
-        environment.accountFault = accountFault
         return Run(scheduler: scheduler, environment: environment) { end in
             ledger.book.withLock { $0.result = end }
         }

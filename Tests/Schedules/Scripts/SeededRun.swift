@@ -33,7 +33,7 @@ package struct SeededOutcome: Sendable {
 
 /// - Parameter fault: a bug planted in the pipelines' accounts.
 package func runSeeded(
-    _ script: String, seed: UInt64, limit: Int = 200_000, fault: AccountFault? = nil
+    _ script: String, seed: UInt64, limit: Int = 200_000, fault: RunFault? = nil
 ) -> SeededOutcome {
     let scheduler = SeededScheduler(seed: seed)
     let output = TextRecorder(), errors = TextRecorder()
@@ -42,7 +42,7 @@ package func runSeeded(
         makeSource: { options throws(ConnectorError) in throw ConnectorError("there is no source '\(options.kind)'") },
         makeSink: { options throws(ConnectorError) in throw ConnectorError("there is no sink '\(options.kind)'") },
         library: { StdlibLua.source($0) }, readModule: { _ in nil }, wall: { 0 })
-    environment.accountFault = fault
+    environment.planted = fault
     let result = Mutex<RunResult?>(nil)
     let box = Box(result)
     let run = Run(scheduler: scheduler, environment: environment) { end in box.value.withLock { $0 = end } }

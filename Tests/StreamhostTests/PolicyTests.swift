@@ -22,7 +22,10 @@ import Testing
             ":map('m', f, { on_error = { retry = 1, backoff = 'soon' } })",
             "backoff of on_error of stage \"m\" expected a duration: seconds (0.8) or text such as \"800ms\""
         ),
-        (":map('m', f, { on_error = { backoff = 1 } })", "backoff of on_error of stage \"m\" goes with retry = n"),
+        (
+            ":map('m', f, { on_error = { backoff = 1 } })",
+            "backoff of on_error of stage \"m\" goes with retry = n or restart = n"
+        ),
         (":map('m', f, { on_error = { within = '1m' } })", "within of on_error of stage \"m\" goes with restart = n"),
         (
             ":map('m', f, { on_error = { restart = 0 } })",

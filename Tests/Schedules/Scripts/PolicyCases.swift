@@ -210,18 +210,21 @@ extension Families {
         SeededCase(
             name: "setup that fails is tried again in a fresh worker, later each time; flush and teardown are as ever",
             script: head + """
-                local starts, began = stream.chan(100), stream.now()
-                local p = range(1, 3):map("work", {
-                  setup = function()
-                    starts:send(ms(began))
-                    if #starts < 3 then error("not up") end
-                  end,
-                  process = function(v) return v end,
-                }, { on_error = { restart = 2, backoff = nil } }):to(function(v) print(v) end)
-                print(p:wait(), #starts)
-                local first, second, third = starts:recv(), starts:recv(), starts:recv()
-                assert(second - first > 49.99 and second - first < 100.01, second - first)
-                assert(third - second > 99.99 and third - second < 200.01, third - second)
+                for _, wait in ipairs { { ms = 100 }, { ms = 1000, backoff = "1s" } } do
+                  local starts, began = stream.chan(100), stream.now()
+                  local p = range(1, 3):map("work", {
+                    setup = function()
+                      starts:send(ms(began))
+                      if #starts < 3 then error("not up") end
+                    end,
+                    process = function(v) return v end,
+                  }, { on_error = { restart = 2, backoff = wait.backoff } }):to(function(v) print(v) end)
+                  print(p:wait(), #starts)
+                  local first, second, third = starts:recv(), starts:recv(), starts:recv()
+                  second, third = (second - first) / wait.ms, (third - second) / wait.ms
+                  assert(second > 0.4999 and second < 1.0001, second)
+                  assert(third > 0.9999 and third < 2.0001, third)
+                end
                 local never = { setup = function() error("down") end, process = function(v) return v end }
                 local ok, why = range(1, 3):map("work", never, { on_error = { restart = 2 } }):collect()
                 print(ok, why:match("in setup: (.*)$"))
@@ -230,9 +233,9 @@ extension Families {
                 print(ok, why:match("in flush: (.*)$"))
                 """,
             output: [
-                "1", "2", "3", "true\t3",
-                "nil\tscript.lua:27: down; its workers were restarted 2 times within 60 s, and that is the limit (restart)",
-                "nil\tscript.lua:30: late",
+                "1", "2", "3", "true\t3", "1", "2", "3", "true\t3",
+                "nil\tscript.lua:30: down; its workers were restarted 2 times within 60 s, and that is the limit (restart)",
+                "nil\tscript.lua:33: late",
             ]),
         SeededCase(
             name: "a :stage process begins anew with the next value",

@@ -49,7 +49,7 @@ return function(name, options)
   if options.retry ~= nil then policy.retry = whole("retry of " .. what, options.retry, 0, 1000000) end
   if options.backoff ~= nil then
     if not policy.retry and options.restart == nil then
-      misuse(("backoff of %s goes with retry = n or restart = n: it is the time before the second try, of a value or of setup")
+      misuse(("backoff of %s goes with retry = n or restart = n: it is the time before the second try")
         :format(what))
     end
     policy.backoff = nanoseconds("backoff of " .. what, options.backoff, 0, "")

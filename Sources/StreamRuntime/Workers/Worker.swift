@@ -23,7 +23,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     func withCurrent<R>(_ body: (LuaTask) -> R) -> R { running!._withUnsafeGuaranteedRef(body) }
     /// Which task computes, for the timers of a grace period; 0: none. One that was preempted still does: it is resumed
     /// first.
-    private let computing = Atomic<UInt>(0)
+    let computing = Atomic<UInt>(0)
     private(set) var tasks: [ObjectIdentifier: LuaTask] = [:]
     /// In the order in which they were started: a seed fixes it.
     var orderedTasks: [LuaTask] { tasks.values.sorted { $0.number < $1.number } }
@@ -58,27 +58,18 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
     private var onEnd: [() -> Void] = []
     @exclusivity(unchecked) private var onIdle: (() -> Void)?  // its thread's
     /// The task to be stopped for good, when it next comes to the interrupt.
-    private let victim = Atomic<UInt>(0)
+    let victim = Atomic<UInt>(0)
     /// What `on_end` was asked for here, and has not been started.
     var endings: [ObjectIdentifier: Ending] = [:]
     /// Their tasks that have not ended; and what follows the last ones of a worker that is stopped.
     var endingTasks = 0, lastEndings: LastEndings?
     let contextGuard = ContextGuard()
     var lastPlace = ""
-    private let grace = Atomic<Bool>(false)
+    let grace = Atomic<Bool>(false)
     /// Under `inboxLock`: the task that computes although its context has ended. `grace` says that there is one.
-    private var overdue: Overdue?
+    var overdue: Overdue?
     /// Under `inboxLock`.
-    private var isGraceArmed = false
-
-    private struct Overdue {
-        let task: UInt
-        let reason: Reason
-        /// When its grace period began.
-        var since: Int64
-        /// It got `canceled` raised.
-        var isTold = false
-    }
+    var isGraceArmed = false
 
     /// The channels of a stage whose function has them itself. Where they are a script's, it is counted here how many values
     /// it took from one and put into the other; a link of the pipeline is counted by its channel.
@@ -120,7 +111,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
 
     /// Tasks whose wait was ended by others, put there before the wake that calls for a look.
     private let inbox = TaskInbox()
-    private let inboxLock = Lock()
+    let inboxLock = Lock()
     /// Whether there is anything in `calls`; written under the lock, before the wake.
     private let hasCalls = Atomic<Bool>(false)
     /// Under `inboxLock`.
@@ -197,89 +188,7 @@ final class Worker: Job, @unchecked Sendable {  // all state is its running thre
         }
     }
 
-    private static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
-
-    // MARK: Grace periods
-
-    /// The context of a task has ended. If it computes, it gets `canceled` raised after a grace period, and is stopped
-    /// one grace period later. One timer for all: a task that waits, as most do, needs none.
-    ///
-    /// - Parameter holds: asked under the lock, whether that context is still the task's.
-    func contextEnded(of task: LuaTask, _ reason: Reason, where holds: () -> Bool) {
-        let timer = inboxLock.withLock { () -> Timer? in
-            // First the mark, then the look: a task that comes to its end in between sees the mark.
-            grace.store(true, ordering: .sequentiallyConsistent)
-            guard computing.load(ordering: .sequentiallyConsistent) == Self.identity(task), holds() else {
-                grace.store(overdue != nil, ordering: .sequentiallyConsistent)
-                return nil
-            }
-            return beginGrace(task, reason)
-        }
-        if let timer { scheduler.arm(timer) }
-    }
-
-    /// Under the lock. A timer to arm, if one is needed.
-    private func beginGrace(_ task: LuaTask, _ reason: Reason) -> Timer? {
-        guard overdue == nil else { return nil }
-        let now = scheduler.now
-        overdue = Overdue(task: Self.identity(task), reason: reason, since: now)
-        grace.store(true, ordering: .sequentiallyConsistent)
-        if isGraceArmed { return nil }
-        return graceTimer(now)
-    }
-
-    private func graceTimer(_ since: Int64) -> Timer {
-        isGraceArmed = true
-        return Timer(deadline: since + Run.grace) { [weak self] in self?.graceIsOver() }
-    }
-
-    private func graceIsOver() {
-        let timer = inboxLock.withLock { () -> Timer? in
-            isGraceArmed = false
-            guard var task = overdue, let vm else { return nil }  // under the lock the state is not dropped
-            let now = scheduler.now
-            if now >= task.since + Run.grace {
-                if task.isTold {
-                    victim.store(task.task, ordering: .relaxed)
-                    vm.kill()
-                    return nil
-                }
-                vm.cancelRunning(isDeadline: task.reason == .deadlineExceeded)
-                task.isTold = true
-                task.since = now
-                overdue = task
-            }
-            return graceTimer(task.since)
-        }
-        if let timer { scheduler.arm(timer) }
-    }
-
-    /// On the worker's thread: the task that computed has come back, or is in another context. What was to cancel or stop
-    /// it must not reach the next one. True: it was to be stopped.
-    @discardableResult
-    private func endGrace(of task: LuaTask) -> Bool {
-        guard grace.load(ordering: .sequentiallyConsistent) else { return false }
-        return inboxLock.withLock {
-            overdue = nil
-            grace.store(false, ordering: .sequentiallyConsistent)
-            if vm.over == nil { vm.clearKill() }
-            return victim.exchange(0, ordering: .relaxed) == Self.identity(task)
-        }
-    }
-
-    /// On the worker's thread: a task begins to compute, or computes in another context from now on.
-    private func checkGrace(of task: LuaTask) {
-        endGrace(of: task)
-        guard let reason = task.mark.reason else { return }
-        let timer = inboxLock.withLock { beginGrace(task, reason) }
-        if let timer { scheduler.arm(timer) }
-    }
-
-    func contextChanged(of task: LuaTask) {
-        guard task === current else { return }
-        vm.setEntered(task.entered)
-        checkGrace(of: task)
-    }
+    static func identity(_ task: LuaTask) -> UInt { UInt(bitPattern: ObjectIdentifier(task)) }
 
     // MARK: Tasks
 

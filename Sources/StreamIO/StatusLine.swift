@@ -9,7 +9,7 @@ import Glibc
 public final class StatusLine: @unchecked Sendable {  // `mutex` guards all state
     private let descriptor: Int32
     private let device: dev_t
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private var isShown = false
     private var isAtLineStart = true
     private var isOver = false
@@ -19,6 +19,7 @@ public final class StatusLine: @unchecked Sendable {  // `mutex` guards all stat
         guard let device = Self.terminal(descriptor) else { return nil }
         self.descriptor = descriptor
         self.device = device
+        mutex = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
     }
 

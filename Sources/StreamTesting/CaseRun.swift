@@ -122,6 +122,8 @@ struct CaseRun {
         }
         outcome.trace = scheduler.trace
         outcome.steps = scheduler.steps
+        // Its workers close: until then they are in the scheduler's queue, and it is in their hands.
+        if state.result != nil { scheduler.run(until: { state.isOverdue }) }
         outcome.printed = recorder.text
         outcome.failures = judge(
             test, run, state.result, late: late, leaked: leaked, waiting: state.result == nil ? run.unfinished : [],

@@ -41,6 +41,12 @@ private final class Party: WaiterOwner {
         return select.wait(waiter, into: inbox)
     }
 
+    /// Its wait is over: a channel that it stands in and its select hold each other.
+    func leave() {
+        if waiter.claimCurrent() { waiter.outcome = .ended(.canceled) }
+        select.finish(waiter, waiter.outcome)
+    }
+
     func takeInbox() -> Int64? {
         defer { inbox.drop() }
         return inbox.message.map(integerValue)
@@ -106,6 +112,7 @@ struct SelectTests {
         #expect(send(6, b) == .sent && send(7, a) == .full)
         #expect(party.ends == [.received(index: 2)])
         #expect(party.waiter.inbox.message.map(integerValue) == 6)
+        party.leave()
     }
 
     @Test func wait_looksOnceMore_beforeItQueuesUp() {
@@ -129,6 +136,7 @@ struct SelectTests {
             #expect(first.waiter.inbox.message.map(integerValue) == 2 && first.ends == [.received(index: 1)])
         default: Issue.record("two selects do not meet: \(outcome)")
         }
+        first.leave()
     }
 
     @Test func close_endsAWait_once() {
@@ -136,6 +144,7 @@ struct SelectTests {
         #expect(party.wait([(a, nil), (b, 1)]) == .pending)
         #expect(b.close() && a.close())
         #expect(party.ends == [.closed(index: 2)])
+        party.leave()
     }
 
     /// A select waits in the queues in its turn, as others do.
@@ -153,6 +162,7 @@ struct SelectTests {
         for (number, party) in parties.enumerated() {
             #expect(party.waiter.inbox.message.map(integerValue) == Int64(number))
         }
+        for number in [0, 2, 4] { parties[number].leave() }
     }
 
     /// Guards against a queue that grows by one at each turn of a loop over a channel on which nothing happens.

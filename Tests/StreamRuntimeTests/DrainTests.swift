@@ -33,6 +33,7 @@ import Testing
         }
         scheduler.run(limit: 100_000, until: { held.result.withLock { $0 != nil } })
         held.run.withLock { $0 = nil }
+        scheduler.run(limit: 100_000)  // the workers close
         return (held.result.withLock { $0 }, output.lines)
     }
 

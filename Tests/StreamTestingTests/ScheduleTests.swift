@@ -96,6 +96,32 @@ private let temporaryFolder = "/tmp"
         #expect(result.cases.map(\.failures) == [[]])
     }
 
+    /// Guards against runs that were kept, one for each schedule: their workers were not let close.
+    @Test func aScheduleThatHasEnded_isReleased() {
+        final class Token: Sendable {}
+        weak var held: Token?
+        do {
+            let token = Token()
+            held = token
+            var host = Host()
+            host.function("token") { _ in withExtendedLifetime(token) { .null } }
+            let result = Script(
+                """
+                test.case("tasks", { schedules = 20 }, function(t)
+                  local c = stream.chan(1)
+                  stream.go(function() c:send(1) end)
+                  t.equal(c:recv(), 1)
+                  stream.from(stream.range(1, 9)):map("m", function(v) return v end, { workers = 2 }):to(stream.null_sink())
+                  stream.go(stream.sleep, 100)
+                end)
+                """
+            ).run(host: host)
+            #expect(result.cases.map(\.failures) == [[]])
+        }
+        for _ in 0..<5000 where held != nil { usleep(1000) }  // the thread that ran it lets go a moment later
+        #expect(held == nil)
+    }
+
     @Test func filesAreReadAndWritten_inTheSchedulersOrder() {
         let path = "\(temporaryFolder)/streamtesting-\(UInt64.random(in: 0 ... .max)).txt"
         defer { unlink(path) }

@@ -99,9 +99,10 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
     public let scheduler: Scheduler
     public let environment: RunEnvironment
     public let context: Context
-    private let onEnd: @Sendable (RunResult) -> Void
 
     private let lock = Lock()
+    /// Called once; it refers to whoever holds this run.
+    private var onEnd: (@Sendable (RunResult) -> Void)?
     /// Held while a report reads what everyone waits for: see `fromOutside`.
     private let reporting = Lock()
     private var isDeadlocked = false, isAbandoned = false
@@ -505,15 +506,17 @@ public final class Run: @unchecked Sendable {  // `lock` guards what many worker
         if let timer = changeShutdown({ shutdown, _ in shutdown.timer.take() }) { scheduler.disarm(timer) }
         // The states are dropped on their own threads, and the end is told after that: nobody runs then.
         let remaining = Counter(left.count)
-        if left.isEmpty { onEnd(result) }
+        if left.isEmpty { tell(result) }
         for worker in left {
             worker.call { worker in
                 worker.end { [self] in
-                    if remaining.next() == 0 { onEnd(result) }
+                    if remaining.next() == 0 { tell(result) }
                 }
             }
         }
     }
+
+    private func tell(_ result: RunResult) { lock.withLock { onEnd.take() }?(result) }
 }
 
 /// What lives in a run, in the order in which it came: a seed fixes it.

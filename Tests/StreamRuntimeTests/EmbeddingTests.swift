@@ -102,6 +102,21 @@ private struct Refused: Error, CustomStringConvertible { let description: String
         #expect(last == [.table(["name": .string("x"), "list": list])])
     }
 
+    /// Guards against a cycle: the run kept what was to be told of its end, and that the run.
+    @Test(.timeLimit(.minutes(1))) func aRunThatHasEnded_isReleased() async throws {
+        final class Token: Sendable {}
+        weak var held: Token?
+        do {
+            let token = Token()
+            held = token
+            var host = host(100, Keeper())
+            host.function("token") { _ in withExtendedLifetime(token) { .null } }
+            let result = await host.run(script: relay)
+            #expect(result.status == .done && result.account.delivered > 0)
+        }
+        while held != nil { try await Task.sleep(for: .milliseconds(1)) }  // its last thread lets go a moment later
+    }
+
     @Test func anErrorOfTheFunctionIsRaised() async {
         var host = host(0, Keeper())
         host.function("refuse") { _ in throw Refused(description: "no such account") }

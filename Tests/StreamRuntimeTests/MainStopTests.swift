@@ -29,6 +29,7 @@ import Testing
             environment.onStop = { _ in ended.stops.withLock { $0 += 1 } }
             let run = Run(scheduler: scheduler, environment: environment) { end in ended.result.withLock { $0 = end } }
             run.start()
+            defer { scheduler.run(limit: 100_000) }  // it ends, and its workers close
             scheduler.run(limit: Int(seed % 40))
             guard run.strike(seed &* 0x9E37_79B9, .memory, after: 1 + Int(seed % 97), among: .main) != nil else {
                 continue

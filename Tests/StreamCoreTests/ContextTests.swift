@@ -112,7 +112,7 @@ struct ContextTests {
     /// Guards against a deadline left armed by a cancel that came just before it was armed.
     @Test func cancel_whileTheDeadlineIsArmed_leavesNoTimer() {
         let scheduler = SlowScheduler(), context = Context(scheduler: scheduler)
-        scheduler.beforeArming = { context.cancel() }
+        scheduler.beforeArming = { [unowned context] in context.cancel() }
         context.end(at: 1_000)
         #expect(scheduler.armedTimers == 0)
     }

@@ -164,10 +164,12 @@ struct SeededSchedulerTests {
     @Test func run_stopsAtItsLimit_orWhenFinished() {
         let scheduler = SeededScheduler(seed: 3)
         var runs = 0
-        CountingJob(scheduler, times: .max) { _ in runs += 1 }.wake()
+        CountingJob(scheduler, times: 20) { _ in runs += 1 }.wake()
         #expect(!scheduler.run(limit: 10))
         #expect(runs == 10 && scheduler.steps == 10)
         #expect(scheduler.run { runs == 15 })
+        scheduler.run()
+        #expect(runs == 20)
     }
 
     @Test func wakeOfAQueuedJob_runsItOnce() {
@@ -190,12 +192,13 @@ struct SeededSchedulerTests {
         job.wake()
         scheduler.run()
         #expect(runs == 2)
+        job = nil  // its body refers to it
     }
 
     @Test func quiescence_isNoticedWhenNothingCanMove() {
         let scheduler = SeededScheduler(seed: 3)
         nonisolated(unsafe) var noticed: [Int64] = []
-        scheduler.onQuiescent = { noticed.append(scheduler.now) }
+        scheduler.onQuiescent = { [unowned scheduler] in noticed.append(scheduler.now) }
         scheduler.arm(Timer(deadline: 50) {})
         CountingJob(scheduler, times: 3).wake()
         scheduler.run()

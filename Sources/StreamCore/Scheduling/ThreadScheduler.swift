@@ -157,6 +157,7 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         for runner in runners + replaced { pthread_join(runner.thread, nil) }
         queue = TwoQueues()
         for place in runners.indices { _ = exchangeNext(place, nil) }
+        timers = TimerQueue()  // what they call may hold this scheduler
     }
 
     public override var threads: Int { configuration.threads }

@@ -142,8 +142,8 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         runner.hasEnded.store(true, ordering: .releasing)
     }
 
-    /// Stops the threads when their jobs have returned, and waits for them. Jobs still queued are dropped. Not to be
-    /// called from one of them.
+    /// Stops the threads when their jobs have returned, and waits for them. Jobs still queued and timers are
+    /// dropped. Not to be called from one of them.
     public func stop() {
         pthread_mutex_lock(mutex)
         stopping = true
@@ -157,7 +157,9 @@ public final class ThreadScheduler: Scheduler, @unchecked Sendable {  // `lock` 
         for runner in runners + replaced { pthread_join(runner.thread, nil) }
         queue = TwoQueues()
         for place in runners.indices { _ = exchangeNext(place, nil) }
+        pthread_mutex_lock(timerMutex)
         timers = TimerQueue()  // what they call may hold this scheduler
+        pthread_mutex_unlock(timerMutex)
     }
 
     public override var threads: Int { configuration.threads }

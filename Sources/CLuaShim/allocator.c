@@ -35,7 +35,7 @@ enum {
     SMALL_MAX = 2048,
 #endif
     CLASSES = FINE_CLASSES + 12,
-    FIRST_CHUNK = 24 << 10,                     /* the libraries, and a stage: what every state has */
+    FIRST_CHUNK = 27 << 10,                     /* the libraries, and a stage: what every state has */
     SMALL_CHUNK = 2 << 10, SMALL_CHUNKS = 9,    /* many states need little more */
     MIDDLE_CHUNK = 32 << 10, MIDDLE_CHUNKS = 64,
     LAST_CHUNK = 64 << 10,

@@ -27,7 +27,7 @@ static int collect(lua_State *L) {
 static void reserve_slot(lua_State *L, shim_vm *vm) {
     if (vm->free_slot != 0 || vm->slot_count < vm->slot_room)
         return;
-    size_t room = vm->slot_room == 0 ? 16 : 2 * vm->slot_room;
+    size_t room = vm->slot_room == 0 ? 4 : 2 * vm->slot_room;
     shim_slot *slots = realloc(vm->slots, room * sizeof *slots);
     if (slots == NULL)
         luaL_error(L, "not enough memory");

@@ -231,6 +231,7 @@ int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *re
     vm->op = SHIM_OP_NONE;
     vm->base = co;
     if (vm->preempted == co) vm->preempted = NULL;
+    vm->stopped_at[0] = '\0';
     vm->chain_yieldable = true;
     vm->running = co;
     shim_current = vm;
@@ -244,7 +245,8 @@ int shim_task_resume(shim_vm *vm, lua_State *co, int arguments, int *op, int *re
     vm->base = NULL;
     *op = vm->op;
     vm->op = SHIM_OP_NONE;
-    if (vm->over != SHIM_OVER_NOTHING) { /* whatever it has caught, and however it came back */
+    if (vm->over != SHIM_OVER_NOTHING) { /* whatever it has caught, and however it came back: preempted, for one */
+        if (vm->stopped_at[0] == '\0') shim_where(co, vm->stopped_at, sizeof vm->stopped_at);
         *op = SHIM_OP_KILL;
         return LUA_YIELD;
     }

@@ -69,6 +69,23 @@ import Testing
         #expect(outcome.status == 0)
     }
 
+    /// What has been used is also looked at when a task comes back: here it waits, and has been over its limit for long.
+    @Test func aStop_thatIsFoundAtAWait_namesTheLineOfThat() throws {
+        let outcome = try Self.run(
+            """
+            local p = stream.from(stream.range(1, 5)):map("work", function(v)
+              stream.sleep(0.001)
+              for _ = 1, 10000000 do end
+              stream.sleep(1)
+              return v
+            end, { cpu = "5ms" }):to(stream.null_sink())
+            print(p:wait())
+            """, ["--slice", "60s"])
+        let text =
+            "stage \"work\" (script.lua:11): script.lua:14: cpu limit of 5ms exceeded (cpu = \"10ms\" would raise it)"
+        #expect(outcome.lines.last == "nil\t\(text) (value: 1)", "\(outcome.output)\(outcome.errors)")
+    }
+
     @Test(arguments: stages.indices, limits.indices) func stop_failsThePipeline(_ index: Int, _ limit: Int) throws {
         let outcome = try Self.run(
             """

@@ -11,11 +11,7 @@ private let head = """
       local t = {}
       return t, function(v) t[#t + 1] = v end
     end
-    local function check(p)  -- the account of a pipeline that has ended
-      local s = p:stats()
-      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
-      return s
-    end
+    \(SeededCase.accountCheck)
 
     """
 

@@ -6,11 +6,7 @@ private let head = """
     local function range(a, b) return stream.from(stream.range(a, b)) end
     -- The time from `began` until now, in milliseconds of a clock that moves only while all wait.
     local function ms(began) return (stream.now() - began) * 1e3 end
-    local function check(p)  -- the account of a pipeline that has ended
-      local s = p:stats()
-      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned)
-      return s
-    end
+    \(SeededCase.accountCheck)
     -- What each worker of a stage is to lay out its values by.
     local layouts = {
       {}, { workers = 3 }, { workers = 3, ordered = true }, { workers = 3, key = function(v) return v end },

@@ -5,11 +5,7 @@ import StreamRuntime
 private let head = """
     local stream = require 'stream'
     local function range(a, b) return stream.from(stream.range(a, b)) end
-    local function check(p)  -- the account of a pipeline that has ended
-      local s = p:stats()
-      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned)
-      return s
-    end
+    \(SeededCase.accountCheck)
     local kept = {}
     local function greedy() while true do pcall(function() kept[#kept + 1] = { #kept } end) end end
 

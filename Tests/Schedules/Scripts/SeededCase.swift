@@ -3,6 +3,15 @@ import StreamRuntime
 
 /// A script, and what must come of it whatever the order.
 package struct SeededCase: Sendable {
+    /// Lua's `check(p)`: the account of a pipeline that has ended balances. Returns what its `stats` are.
+    static let accountCheck = """
+        local function check(p)
+          local s = p:stats()
+          assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
+          return s
+        end
+        """
+
     package let name: String
     package let script: String
     /// The lines written, in any order.

@@ -6,11 +6,7 @@ private let head = """
     local function range(a, b) return stream.from(stream.range(a, b)) end
     -- The time from `began` until now, in milliseconds of a clock that moves only while all wait.
     local function ms(began) return math.floor((stream.now() - began) * 1e3 + 0.5) end
-    local function check(p)  -- the account of a pipeline that has ended
-      local s = p:stats()
-      assert(s.created == s.delivered + s.consumed + s.filtered + s.failed + s.dropped + s.dead_lettered + s.returned, "account")
-      return s
-    end
+    \(SeededCase.accountCheck)
 
     """
 
